@@ -1,0 +1,78 @@
+"""The commands: `python -m cosmos_lab COMMAND`, or `cosmos-lab COMMAND`. Each is one thin file over the library.
+
+A command module has HELP (one line), `add_arguments(parser)` and `run(arguments) -> exit code`. Exit code 2 means that
+the command line is wrong, 1 that the work failed, 130 that it was interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "text2image": "a picture of what a prompt says",
+    "text2world": "a clip of what a prompt says",
+    "image2world": "a clip that begins with an image",
+    "video2world": "a clip that continues another one",
+    "replay": "make a saved clip again from its provenance",
+    "train": "nano's weights, stage by stage",
+    "evaluate": "how good a model of the nano world is",
+    "benchmark": "what a clip costs on this machine",
+    "models": "the models that there are",
+    "doctor": "ten checks of this machine, each with its fix",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    name = given[0].replace("_", "-") if given else ""
+    if name not in COMMANDS:
+        _overview().parse_args(given)
+    module = import_module(f"cosmos_lab.cli.{name.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"cosmos-lab {name}", description=f"Makes {COMMANDS[name]}." if name in _MAKING else COMMANDS[name],
+        allow_abbrev=False,
+    )  # fmt: skip
+    module.add_arguments(parser)
+    parsed = parser.parse_args(given[1:])
+    try:
+        return module.run(parsed)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        return _failed(error, 1)
+    except ValueError as error:
+        from cosmos_lab.video import MediaError
+
+        # A damaged picture is no mistake in the command line.
+        return _failed(error, 1 if isinstance(error, MediaError) else 2)
+
+
+_MAKING = ("text2image", "text2world", "image2world", "video2world")
+
+
+def _overview() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="cosmos-lab", description="Cosmos world foundation models, from a laptop up.",
+        epilog=f"commands:\n{listed}\n\n`cosmos-lab COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    return parser
+
+
+def _underscored(word: str) -> str:
+    """--save-path and --save_path are one flag."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def _failed(error: object, code: int) -> int:
+    print(f"cosmos-lab: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,37 @@
+"""Make a saved clip again, and say whether the file has the same bytes."""
+
+import argparse
+from pathlib import Path
+
+from cosmos_lab.cli import flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a provenance file (.json), or the saved clip beside it")
+    parser.add_argument("--save_path", help="where to write; beside the clip, with _replay in its name")
+    parser.add_argument("--contact_sheet", action="store_true", help="also write a picture of the clip's pixel frames")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from cosmos_lab.files import sha256
+    from cosmos_lab.pipelines.replay import read_provenance, replay
+
+    provenance = read_provenance(arguments.file)
+    original = _saved(Path(arguments.file))
+    image = provenance["settings"]["task"] == "text2image"
+    suffix = original.suffix if original else (".jpg" if image else ".mp4")
+    stem = Path(arguments.file).with_suffix("")
+    arguments.save_path = arguments.save_path or str(stem.with_name(f"{stem.name}_replay{suffix}"))
+    code = flags.finish(replay(arguments.file, progress=not arguments.quiet), arguments)
+    if original:
+        same = sha256(original) == sha256(arguments.save_path)
+        print(f"{'replay':<14}{'the same bytes as' if same else 'other bytes than'} {original}")
+        return code if same else 1
+    return code
+
+
+def _saved(file: Path) -> Path | None:
+    """The picture or clip that a provenance file lies beside."""
+    suffixes = (".mp4", ".jpg", ".jpeg", ".png", ".webp") if file.suffix == ".json" else (file.suffix,)
+    return next((path for path in map(file.with_suffix, suffixes) if path.is_file()), None)

@@ -1,0 +1,25 @@
+"""A clip goes on."""
+
+import argparse
+
+from cosmos_lab.cli import flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    flags.add_model_flags(parser)
+    flags.add_prompt_flags(parser)
+    flags.add_input_flags(parser, default_count=None)
+    flags.add_generation_flags(parser)
+    flags.add_output_flags(parser, default="output/generated_video.mp4")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    flags.check_output(arguments.save_path, ".mp4")
+    pipe = flags.open_pipeline(arguments)
+    made = pipe.video2world(
+        arguments.input_path,
+        arguments.prompt,
+        num_conditional_frames=arguments.num_conditional_frames,
+        **flags.options(arguments),
+    )
+    return flags.finish(made, arguments)

@@ -1,0 +1,313 @@
+"""Every convention on one page: what each system does, and `conventions="official"` or `"diffusers"`.
+
+Official repositories and diffusers run the same weights differently, and an official release may have had a mistake,
+which is mended here and kept under the name "historical". `with_conventions` turns a card to another way, `apply` a
+loaded model, sharing its weights; `table` shows the page, value by value, with the test that fails when it is wrong.
+diffusers' way is equal in float32; in bfloat16 the networks round where the official ones do.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cosmos_lab import catalog
+from cosmos_lab.config import CONVENTIONS as NAMES
+from cosmos_lab.config import Card, Sampling
+from cosmos_lab.nn.wan_vae import WanVAEConfig
+from cosmos_lab.runtime.checkpoints import Model
+from cosmos_lab.tables import Table
+
+# diffusers' default for every Cosmos pipeline, by the card's parametrization: network evaluations of one branch.
+_DEFAULT_STEPS = {"edm": 36, "rectified_flow": 35, "flow": 36}
+
+
+def with_conventions(card: Card, conventions: str) -> Card:
+    """The card with the conventions "official" (as the catalog has it), "historical" or "diffusers".
+
+    "historical" is Predict1's first release, which scaled the given latent frames. Raises ValueError for other names,
+    for a card without that form (diffusers has no pipeline for Predict1's sampler and nano), and for going back.
+    """
+    if conventions not in NAMES:
+        raise ValueError(f"conventions are one of {', '.join(NAMES)}, not {conventions!r}")
+    if conventions == card.conventions:
+        return card
+    if card.conventions != "official":
+        raise ValueError(f"{card.name} has {card.conventions} conventions already; load it again for others")
+    return _historical(card) if conventions == "historical" else _diffusers(card)
+
+
+def _historical(card: Card) -> Card:
+    if card.sampling.condition != "state" or not card.pictures.conditional_pixel_frames:
+        raise ValueError(f"{card.name} has no historical form; Predict1's video2world has one")
+    return replace(card, conventions="historical", sampling=replace(card.sampling, legacy_replacement=True))
+
+
+def _diffusers(card: Card) -> Card:
+    if card.generation == "nano" or card.sampling.condition == "state":
+        raise ValueError(f"diffusers has no pipeline for {card.name}; it has them for cosmos1, predict2 and predict2.5")
+    conditions = bool(card.pictures.conditional_pixel_frames)
+    rectified = card.sampling.parametrization == "rectified_flow"
+    return replace(
+        card,
+        conventions="diffusers",
+        sampling=_sampling(card.sampling),
+        # fps reaches the rotary embedding in every video pipeline but Predict2.5's; angles are always float32.
+        dit=replace(
+            card.dit, rope_dtype="float32", fps_modulation=card.dit.fps_modulation or (rectified and conditions)
+        ),
+        pictures=replace(
+            card.pictures, resize=_resize(card), rounding="truncate",
+            posterior="sample" if rectified and conditions else "mean",
+        ),
+        fps=30 if card.sampling.parametrization == "edm" else 16,
+        negative_prompt=card.negative_prompt or catalog.card("predict2-2b-video2world-720p-16fps").negative_prompt,
+        any_length=True,
+    )  # fmt: skip
+
+
+def apply(model: Model, conventions: str) -> Model:
+    """The model with other conventions. The networks' weights are shared, nothing is copied."""
+    card = with_conventions(model.card, conventions)
+    if card is model.card:
+        return model
+    dit = copy.copy(model.dit)
+    dit.config = card.dit
+    return replace(model, card=card, dit=dit)
+
+
+def _sampling(official: Sampling) -> Sampling:
+    changed = {
+        "unconditional": "text", "guidance": 7.0, "guidance_threshold": 1.0, "batch_guidance": False,
+        "precision": "float32", "num_steps": _DEFAULT_STEPS[official.parametrization],
+    }  # fmt: skip
+    if official.parametrization == "flow":
+        # Always the post-trained settings, whatever the checkpoint.
+        changed |= {"schedule": "diffusers_flow_karras", "sigma_conditional": 0.1, "truncate_timesteps": False}
+    else:
+        changed |= {"schedule": "diffusers_karras", "solver": "euler", "final_step": "none", "augment_noise": "each"}
+    return replace(official, **changed)
+
+
+def _resize(card: Card) -> str:
+    return "bilinear" if card.sampling.parametrization == "flow" else "lanczos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """One decision in which systems differ: how to read it off a card, and the test that holds it."""
+
+    name: str
+    of: Callable[[Card], object]
+    test: str
+
+
+def _levels(card: Card) -> str:
+    return f"{card.sampling.schedule}, {card.sampling.sigma_max:g} to {card.sampling.sigma_min:g}"
+
+
+def _solver(card: Card) -> str:
+    last = ", clean final evaluation" if card.sampling.final_step == "denoise" else ""
+    return card.sampling.solver + last
+
+
+def _guidance(card: Card) -> str:
+    s = card.sampling
+    return f"cond + {s.guidance:g} (cond - uncond) on {s.guided}"
+
+
+def _threshold(card: Card) -> str:
+    limit = card.sampling.guidance_threshold
+    return f"off up to {limit:g}" if limit else "none"
+
+
+def _unconditional(card: Card) -> str:
+    meaning = {"zero": "zeros", "prompt": "the prompt itself", "text": "the encoded empty text"}
+    return meaning[card.sampling.unconditional]
+
+
+def _conditions(card: Card) -> str:
+    if not card.pictures.conditional_pixel_frames:
+        return "none"
+    ways = {
+        "replace": "clean latents at their own timestep, x0 replaced", "velocity": "clean latents, velocity replaced",
+        "augment": f"latents with noise drawn {card.sampling.augment_noise}, x0 replaced",
+        "state": "latents with noise, written into the state, output replaced"
+        + (" with a wrong scale" if card.sampling.legacy_replacement else ""),
+    }  # fmt: skip
+    counts = " or ".join(map(str, card.pictures.conditional_pixel_frames))
+    return f"last {counts} pixel frames: {ways[card.sampling.condition]}"
+
+
+def _conditional_level(card: Card) -> str:
+    level = card.sampling.sigma_conditional
+    if not card.pictures.conditional_pixel_frames:
+        return "-"
+    if level is None:
+        return "the common timestep"
+    return f"timestep {level:g} of 1000" if card.sampling.condition == "velocity" else f"sigma {level:g}"
+
+
+def _noise(card: Card) -> str:
+    if card.conventions == "diffusers":
+        return "torch generator"
+    if card.sampling.noise == "keyed":
+        return "keyed Philox"
+    return "global generator (keyed here)" if card.sampling.condition == "state" else "RandomState(seed)"
+
+
+def _initial(card: Card) -> str:
+    s = card.sampling
+    if s.parametrization == "flow":
+        return "noise"
+    return f"noise · sqrt({s.sigma_max:g}² + 1)" if s.schedule == "predict1_karras" else f"noise · {s.sigma_max:g}"
+
+
+def _time(card: Card) -> str:
+    return "index / fps · 24" if card.dit.fps_modulation else "index of the latent frame"
+
+
+def _timestep(card: Card) -> str:
+    s = card.sampling
+    if s.parametrization == "flow":
+        return "1000 sigma cut to an integer, · 0.001" if s.truncate_timesteps else "sigma"
+    return "ln(sigma) / 4" if s.parametrization == "edm" else "sigma / (1 + sigma)"
+
+
+def _statistics(card: Card) -> str:
+    shared = isinstance(card.tokenizer, WanVAEConfig) or card.tokenizer.num_statistics == 1
+    scale = f", times {card.sampling.sigma_data:g}" if card.sampling.sigma_data != 1 else ""
+    return f"one per channel{'' if shared else ' and latent frame'}{scale}"
+
+
+CONVENTIONS = (
+    Convention(
+        name="noise levels",
+        of=_levels,
+        test="tests/diffusion/test_schedules.py::test_karras_equals_predict2s_grid_exactly",
+    ),
+    Convention(
+        name="solver",
+        of=_solver,
+        test="tests/diffusion/test_solvers.py::test_ab2_equals_predict2_bit_for_bit",
+    ),
+    Convention(
+        name="steps",
+        of=lambda c: c.sampling.num_steps,
+        test="tests/parity/test_conventions.py::test_steps_count_evaluations_of_the_network",
+    ),
+    Convention(
+        name="initial noise",
+        of=_noise,
+        test="tests/test_noise.py::test_official_noise_equals_the_golden_exactly",
+    ),
+    Convention(
+        name="initial state",
+        of=_initial,
+        test="tests/parity/test_pipelines.py::test_same_latents_and_pixels_as_diffusers",
+    ),
+    Convention(
+        name="network predicts",
+        of=lambda c: c.sampling.parametrization,
+        test="tests/diffusion/test_parametrization.py::test_rectified_flow_equals_the_official_scaling_exactly",
+    ),
+    Convention(
+        name="timestep",
+        of=_timestep,
+        test="tests/diffusion/test_parametrization.py::test_flow_truncates_before_sigma_is_rounded",
+    ),
+    Convention(
+        name="guidance",
+        of=_guidance,
+        test="tests/diffusion/test_guidance.py::test_museum_6_cond_form_at_g_is_uncond_form_at_g_plus_1",
+    ),
+    Convention(
+        name="guidance threshold",
+        of=_threshold,
+        test="tests/parity/test_conventions.py::test_guidance_has_diffusers_threshold_and_officially_none",
+    ),
+    Convention(
+        name="empty negative prompt",
+        of=_unconditional,
+        test="tests/parity/test_conventions.py::test_defaults_are_diffusers_own",
+    ),
+    Convention(
+        name="conditional frames",
+        of=_conditions,
+        test="tests/diffusion/test_conditioning.py::test_museum_1_the_last_pixel_frames_condition_not_the_first",
+    ),
+    Convention(
+        name="level of conditional frames",
+        of=_conditional_level,
+        test="tests/diffusion/test_conditioning.py::test_museum_3_given_and_noisy_latent_frames_have_timesteps_of_their_own",
+    ),
+    Convention(
+        name="latents of conditional frames",
+        of=lambda c: f"posterior {c.pictures.posterior}",
+        test="tests/parity/test_pipelines.py::test_a_wrong_convention_is_seen",
+    ),
+    Convention(
+        name="rotary time",
+        of=_time,
+        test="tests/nn/test_dit_golden.py::test_bug_5_fps_modulation_although_trained_without",
+    ),
+    Convention(
+        name="rotary tables",
+        of=lambda c: c.dit.rope_dtype,
+        test="tests/nn/test_rope.py::test_predict2_tables_are_exact",
+    ),
+    Convention(
+        name="rotary ratio (t, h, w)",
+        of=lambda c: tuple(round(r, 4) for r in c.dit.rope_ratio),
+        test="tests/nn/test_rope.py::test_predict1_tables_are_exact",
+    ),
+    Convention(
+        name="timestep and modulation dtype",
+        of=lambda c: c.dit.timestep_dtype,
+        test="tests/nn/test_dit.py::test_dtypes_of_a_bfloat16_network",
+    ),
+    Convention(
+        name="learned positions",
+        of=lambda c: "every block" if c.dit.learned_positions else "none",
+        test="tests/nn/test_dit_golden.py::test_mutant_learned_positions_left_out",
+    ),
+    Convention(
+        name="latent statistics",
+        of=_statistics,
+        test="tests/nn/test_wavelet_vae.py::test_statistics_and_chunks_equal_the_official_wrapper",
+    ),
+    Convention(
+        name="resize of given pictures",
+        of=lambda c: c.pictures.resize,
+        test="tests/test_video.py::test_fit_equals_the_official_pixels",
+    ),
+    Convention(
+        name="pixels to 8 bits",
+        of=lambda c: c.pictures.rounding,
+        test="tests/test_video.py::test_saved_levels_are_official",
+    ),
+    Convention(
+        name="default fps",
+        of=lambda c: f"{c.fps:g}",
+        test="tests/parity/test_conventions.py::test_defaults_are_diffusers_own",
+    ),
+)
+
+DIFFUSERS = (
+    "cosmos1-7b-video2world",
+    "predict2-2b-text2image",
+    "predict2-2b-video2world-720p-16fps",
+    "predict2.5-2b-post-trained",
+)
+HISTORICAL = ("predict1-7b-video2world",)
+SYSTEMS = (*DIFFUSERS, "predict2.5-2b-pre-trained", "predict1-7b-video2world", "nano")
+
+
+def table() -> Table:
+    """The page: a row for each convention, a column for each system, official and diffusers', and its test."""
+    cards = [catalog.card(name) for name in SYSTEMS]
+    cards += [with_conventions(catalog.card(name), "diffusers") for name in DIFFUSERS]
+    cards += [with_conventions(catalog.card(name), "historical") for name in HISTORICAL]
+    ways = {"official": "", "diffusers": " in diffusers", "historical": ", first release"}
+    names = [card.name + ways[card.conventions] for card in cards]
+    rows = tuple((c.name, *(str(c.of(card)) for card in cards), c.test) for c in CONVENTIONS)
+    return Table(("convention", *names, "fails when wrong"), rows)

@@ -1,0 +1,109 @@
+"""Many clips at once: the pipeline's own parts, with a batch of prompts where a call of the pipeline has one."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cosmos_lab import video
+from cosmos_lab.diffusion.denoiser import make_denoiser
+from cosmos_lab.diffusion.guidance import Guidance
+from cosmos_lab.pipelines import assembly
+from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.pipelines.settings import Settings, resolve
+
+Progress = Callable[[Iterable[range]], Iterable[range]]
+
+
+@torch.no_grad()
+def generate_batch(
+    pipe: Pipeline,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    given: np.ndarray | None = None,
+    num_steps: int | None = None,
+    guidance: float | None = None,
+    batch: int = 64,
+    progress: Progress = iter,
+) -> np.ndarray:
+    """Clips (N, T, H, W, 3) uint8, clip n from `prompts[n]` and `seeds[n]`: what one call for each would give.
+
+    `given` (N, K, H, W, 3) uint8 are K conditional pixel frames of each clip, at the model's size; None for none.
+    Equal to single calls up to rounding: noise is keyed by its seed, so the batch changes no clip's draw.
+    Raises ValueError for lengths that differ.
+    """
+    if len(seeds) != len(prompts) or (given is not None and len(given) != len(prompts)):
+        raise ValueError(f"give one seed and one start for each of the {len(prompts)} prompts")
+    options = {"num_steps": num_steps, "guidance": guidance}
+    num_given = 0 if given is None else given.shape[1]
+    task = "text2world" if num_given == 0 else "video2world"
+    clips = []
+    for rows in progress([range(start, min(start + batch, len(prompts))) for start in range(0, len(prompts), batch)]):
+        settings = resolve(pipe.card, task, prompts[rows[0]], num_conditional_frames=num_given, options=options)
+        part = slice(rows.start, rows.stop)
+        beginning = None if given is None else given[part]
+        latents = _denoise(pipe, settings, prompts[part], seeds=seeds[part], given=beginning)
+        clips += _decode(pipe, latents)
+    return np.stack(clips)
+
+
+def _denoise(
+    pipe: Pipeline, settings: Settings, prompts: Sequence[str], *, seeds: Sequence[int], given: np.ndarray | None
+) -> Tensor:
+    """The last x0 (B, C, T', h, w) of a batch."""
+    sampling = pipe.card.sampling
+    text = pipe.model.text.encode(list(prompts))
+    negative = pipe.model.text.encode([settings.negative_prompt]) if settings.negative_prompt.strip() else None
+    negative = None if negative is None else negative.expand_as(text)
+    latents, num_given = _given_latents(pipe, settings, len(prompts), given)
+    draws = [assembly.noise_source(sampling, seed)(latents[:1].shape, purpose="initial") for seed in seeds]
+    initial = torch.cat(draws).to(pipe.device, torch.float32)
+    # A card whose conditional latent frames are noised would need that noise for each seed; nano's are clean.
+    source = assembly.noise_source(sampling, seeds[0])
+    denoiser = make_denoiser(
+        pipe.model.dit, assembly.parametrization(sampling), text=text, negative=negative,
+        guidance=Guidance(settings.guidance, form=settings.guidance_form),
+        condition=assembly.condition(sampling, latents, num_given, noise=source, initial=initial),
+        fps=torch.tensor([settings.fps]) if pipe.card.dit.fps_modulation else None,
+        batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
+    )  # fmt: skip
+    grid = assembly.sigmas(sampling, settings.num_steps)
+    for step in assembly.walk(sampling, denoiser, assembly.initial_state(sampling, initial), grid):
+        x0 = step.x0
+    return x0
+
+
+def _given_latents(
+    pipe: Pipeline, settings: Settings, number: int, given: np.ndarray | None
+) -> tuple[Tensor, int]:
+    """Latents (B, C, T', h, w) that begin with the given ones, and how many latent frames are given."""
+    vae, card = pipe.model.vae, pipe.card
+    length, factor = vae.num_latent_frames(settings.num_pixel_frames), vae.spatial_factor
+    size = (length, settings.height // factor, settings.width // factor)
+    if given is None:
+        return torch.zeros(number, card.dit.latent_channels, *size, device=pipe.device), 0
+    resize = card.pictures.resize
+    fitted = [video.fit_to_network(clip, settings.height, settings.width, resize=resize) for clip in given]
+    latents = vae.encode(torch.cat(fitted).to(pipe.device)).float() * card.sampling.sigma_data
+    return F.pad(latents, (0, 0, 0, 0, 0, length - latents.shape[2])), latents.shape[2]
+
+
+def _decode(pipe: Pipeline, latents: Tensor, batch: int = 16) -> list[np.ndarray]:
+    clips = []
+    for part in latents.split(batch):
+        pixels = pipe.model.vae.decode(part.to(pipe.device) / pipe.card.sampling.sigma_data)
+        clips += [video.to_uint8(clip, rounding=pipe.card.pictures.rounding) for clip in pixels]
+    return clips
+
+
+@torch.no_grad()
+def reconstruct_batch(pipe: Pipeline, clips: np.ndarray | Tensor, batch: int = 16) -> Tensor:
+    """The tokenizer's reconstructions of clips (N, T, H, W, 3) uint8, on the CPU."""
+    decoded = []
+    for part in torch.as_tensor(clips).split(batch):
+        video_in = torch.cat([video.to_network(clip.numpy(force=True)) for clip in part]).to(pipe.device)
+        decoded += _decode(pipe, pipe.model.vae.encode(video_in) * pipe.card.sampling.sigma_data)
+    return torch.from_numpy(np.stack(decoded))

@@ -1,0 +1,109 @@
+"""The clips that an evaluation compares: rendered, reconstructed, generated, each with what the ruler reads in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
+from cosmos_lab.evaluation.joint import Case
+from cosmos_lab.evaluation.labels import label_table
+from cosmos_lab.evaluation.obedience import asked
+from cosmos_lab.evaluation.reader import Reader
+from cosmos_lab.evaluation.reading import Reading, read, true_readings
+from cosmos_lab.evaluation.references import read_references
+from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.worlds.captions import describe
+from cosmos_lab.worlds.render import render
+from cosmos_lab.worlds.scene import Rollout
+
+# Prompt i has length i modulo 4; prompts that must state sizes and speeds are dense.
+LENGTHS = ("dense", "sentence", "dense", "short")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much to measure: `prompts` text prompts (half of them withheld), `falls` and `rolls` clips for physics,
+    `codec` clips for the tokenizer; `seeds` repeat the text prompts with other noise."""
+
+    prompts: int = 512
+    falls: int = 96
+    rolls: int = 96
+    codec: int = 256
+    seeds: tuple[int, ...] = (0, 1, 2)
+    num_steps: int | None = None
+    guidance: float | None = None
+    batch: int = 64
+
+    def __post_init__(self):
+        if self.prompts < 4 or self.prompts % 2 or not self.seeds:
+            asked = f"{self.prompts} prompts and seeds {self.seeds}"
+            raise ValueError(f"give an even number of at least 4 prompts, and at least one seed, not {asked}")
+
+
+@dataclass(kw_only=True)
+class Group:
+    """One set of scenes with its rendered clips, their reconstructions, and the readings of everything."""
+
+    rollouts: list[Rollout]
+    rendered: Tensor
+    reconstructed: Tensor
+    truth: list[Reading]
+    readings: dict[str, list[Reading]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rollouts)
+
+
+class Runner:
+    """Makes and reads clips; says where it is by a progress bar."""
+
+    def __init__(self, pipe: Pipeline, reader: Reader, references: Path, extent: Extent, progress: bool):
+        self.pipe, self.reader, self.references, self.extent, self.progress = pipe, reader, references, extent, progress
+        self.vocabulary = dict(reader.config.classes)
+
+    def group(self, parts: Sequence[tuple[str, int]]) -> Group:
+        """Render, reconstruct and read the first clips of the named reference sets."""
+        rollouts = [r for name, number in parts for r in read_references(self.references, name, number)]
+        scenes, table = [rollout.scene for rollout in rollouts], label_table([rollout.scene for rollout in rollouts])
+        pixels, truth = [], []
+        for rows in self._bar(range(0, len(rollouts), 16), "rendering"):
+            shown = render(rollouts[rows : rows + 16], device=self.pipe.device)
+            at = torch.arange(rows, rows + len(shown.pixels))
+            pixels.append(shown.pixels.cpu())
+            truth += true_readings(scenes[rows : rows + 16], shown.body_index.cpu(), table.select(at), self.vocabulary)
+        rendered = torch.cat(pixels)
+        reconstructed = reconstruct_batch(self.pipe, rendered)
+        readings = {"rendered": self.read(rendered), "reconstructed": self.read(reconstructed)}
+        return Group(
+            rollouts=rollouts, rendered=rendered, reconstructed=reconstructed, truth=truth, readings=readings
+        )
+
+    def read(self, clips: np.ndarray | Tensor) -> list[Reading]:
+        return read(self.reader, clips)
+
+    def generate(self, prompts: Sequence[str], seed: int, given: np.ndarray | None = None) -> np.ndarray:
+        """Clips of the prompts; clip n has a noise of its own."""
+        seeds = [1000 * seed + index for index in range(len(prompts))]
+        return generate_batch(
+            self.pipe, prompts, seeds=seeds, given=given, num_steps=self.extent.num_steps,
+            guidance=self.extent.guidance, batch=self.extent.batch, progress=lambda rows: self._bar(rows, "generating"),
+        )  # fmt: skip
+
+    def _bar(self, items: Sequence, what: str):
+        from tqdm.auto import tqdm
+
+        return tqdm(items, desc=what, disable=not self.progress, leave=False)
+
+
+def prompt_cases(rollouts: Sequence[Rollout], lengths: Sequence[str]) -> tuple[list[str], list[Case]]:
+    """Prompts of scenes, lengths in turn, and what each asks for."""
+    captions = [describe(rollout.scene, lengths[index % len(lengths)]) for index, rollout in enumerate(rollouts)]
+    cases = [
+        Case(scene=rollout.scene, asked=asked(rollout.scene, caption), size_is_stated="size" in caption.stated)
+        for rollout, caption in zip(rollouts, captions)
+    ]
+    return [caption.text for caption in captions], cases

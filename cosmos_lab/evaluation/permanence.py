@@ -1,0 +1,141 @@
+"""Object permanence: what is visible neither appears from nothing, nor vanishes into nothing, nor changes color.
+
+A disappearance is explained when the place where the object should be next lies outside the picture or behind
+something that was there before and stays: a prop, or an object visible on both sides of the event. Appearances are
+disappearances seen backwards. A change of color is an unexplained disappearance, because the new color was not there
+before.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP
+from cosmos_lab.evaluation.reading import CELL, MIN_AREA, Reading, Track
+
+# Shares of an object's usual area: below the first it is gone, above the second it is there.
+GONE, THERE = 0.08, 0.25
+EXPLAINED = 0.5
+
+
+def permanence_faults(reading: Reading, groups: Collection[str] = ()) -> tuple[str, ...]:
+    """Every breach in a clip, in words; an empty tuple where permanence holds.
+
+    `groups` are colors that several touching bodies may share (cubes of a tower, dominoes): they may fall apart.
+    """
+    faults = []
+    for track in reading.objects:
+        for last, gone in departures(track):
+            if not is_explained(reading, track, last=last, gone=gone):
+                faults.append(f"{track.color} vanishes at pixel frame {gone}")
+        backwards = reverse(track)
+        for last, gone in departures(backwards):
+            if not is_explained(reading, backwards, last=last, gone=gone, backwards=True):
+                faults.append(f"{track.color} appears at pixel frame {len(track.area) - 1 - gone}")
+        if track.color not in groups and is_doubled(reading, track):
+            faults.append(f"{track.color} is there twice")
+    return tuple(faults)
+
+
+def usual_area(track: Track) -> float:
+    """The area in pixels that an object shows when nothing covers it: a high quantile over its visible pixel frames."""
+    return float(np.quantile(track.area[track.visible], 0.8)) if track.visible.any() else 0.0
+
+
+def departures(track: Track) -> list[tuple[int, int]]:
+    """Pairs (last pixel frame in which the object is there, first in which it is gone), by a two-level threshold."""
+    usual = usual_area(track)
+    there = track.area > max(MIN_AREA, THERE * usual)
+    gone = track.area < max(MIN_AREA / 2, GONE * usual)
+    pairs, last = [], None
+    for index in range(len(there)):
+        if there[index]:
+            last = index
+        elif gone[index] and last is not None:
+            pairs.append((last, index))
+            last = None
+    return pairs
+
+
+def reverse(track: Track) -> Track:
+    """The same track with time running backwards."""
+    arrays = {name: getattr(track, name)[::-1] for name in ("position", "area", "spread", "visible", "whole")}
+    return Track(color=track.color, shape=track.shape, shape_share=track.shape_share, **arrays)
+
+
+def velocity(track: Track, last: int, memory: int = 4) -> np.ndarray:
+    """Pixels a pixel frame (2,), from up to `memory` steps that end at `last`, whole pixel frames where there are any.
+
+    The centroid of a half-covered object moves slower than the object.
+    """
+    start = max(0, last - 2 * memory)
+    seen = np.flatnonzero(track.whole[start : last + 1] & (track.area[start : last + 1] > 0.7 * usual_area(track)))
+    if len(seen) < 2:
+        seen = np.flatnonzero(track.visible[start : last + 1])
+    seen = start + seen[-memory - 1 :]
+    if len(seen) < 2:
+        return np.zeros(2)
+    return (track.position[seen[-1]] - track.position[seen[0]]) / (seen[-1] - seen[0])
+
+
+def is_explained(reading: Reading, track: Track, *, last: int, gone: int, backwards: bool = False) -> bool:
+    """Whether what was visible at `last` can have left the picture or gone behind something by `gone`."""
+    classes = reading.classes[::-1] if backwards else reading.classes
+    footprint = np.argwhere(classes[last] == COLOR_NAMES.index(track.color))
+    if len(footprint) == 0:
+        return True
+    moved = footprint + np.round(velocity(track, last)[::-1] * (gone - last) / CELL).astype(int)
+    height, width = classes.shape[1:]
+    # The outermost cells count as outside: an object that touches the border may leave through it.
+    outside = (moved < 1).any(axis=1) | (moved[:, 0] > height - 2) | (moved[:, 1] > width - 2)
+    inside = moved[~outside]
+    covers = np.array([PROP, *lasting_colors(classes, last, gone, besides=track.color)])
+    hidden = np.isin(classes[gone][inside[:, 0], inside[:, 1]], covers)
+    return bool(outside.sum() + hidden.sum() >= EXPLAINED * len(footprint))
+
+
+def lasting_colors(classes: np.ndarray, first: int, second: int, besides: str) -> list[int]:
+    """Object colors visible in both pixel frames of `classes` (T, h, w): the only ones that can cover another."""
+    least = MIN_AREA / CELL**2
+    return [
+        color
+        for color, name in enumerate(COLOR_NAMES[:PROP])
+        if name != besides and min((classes[first] == color).sum(), (classes[second] == color).sum()) >= least
+    ]
+
+
+def is_doubled(reading: Reading, track: Track, min_pixel_frames: int = 3) -> bool:
+    """Whether a color shows two separate bodies, farther apart than an occluder in front of one could part them."""
+    radius = np.sqrt(np.maximum(track.area, 1e-6) / np.pi)
+    # Two bodies spread a mask wide; the exact search is only worth its time there.
+    suspects = np.flatnonzero(track.visible & (np.hypot(*track.spread.T) > 1.1 * radius))
+    if len(suspects) < min_pixel_frames:
+        return False
+    usual = np.sqrt(usual_area(track) / np.pi) / CELL
+    doubled = 0
+    for index in suspects:
+        labels = components(reading.classes[index] == COLOR_NAMES.index(track.color))
+        sizes = np.bincount(labels.ravel())[1:]
+        order = np.argsort(sizes)[::-1][:2]
+        if len(order) < 2 or sizes[order[1]] < max(MIN_AREA / CELL**2, 0.35 * np.pi * usual**2):
+            continue
+        centers = [np.argwhere(labels == label + 1).mean(axis=0) for label in order]
+        doubled += np.linalg.norm(centers[0] - centers[1]) > 2.5 * usual
+    return doubled >= min_pixel_frames
+
+
+def components(mask: np.ndarray) -> np.ndarray:
+    """Connected components (8 neighbors) of a mask (h, w): labels from 1 on, 0 outside.
+
+    Every cell takes the largest label in its neighborhood until nothing changes.
+    """
+    labels = np.pad(np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), 1)
+    inside = np.pad(mask, 1)
+    while True:
+        rows = np.maximum(np.maximum(labels[:-2], labels[2:]), labels[1:-1])
+        grown = np.maximum(np.maximum(rows[:, :-2], rows[:, 2:]), rows[:, 1:-1])
+        grown = np.where(inside, np.pad(grown, 1), 0)
+        if np.array_equal(grown, labels):
+            break
+        labels = grown
+    return np.unique(labels[1:-1, 1:-1], return_inverse=True)[1].reshape(mask.shape) + (0 if not mask.all() else 1)

@@ -1,0 +1,65 @@
+"""Attention: its definition, the fast path beside it, and the attention sub-layers of the diffusion transformer."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from torch import Tensor, nn
+
+from cosmos_lab.nn.layers import Linear, RMSNorm
+from cosmos_lab.nn.rope import Rope, apply_rope
+
+AttentionFunction = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def reference_attention(q_B_L_H_D: Tensor, k_B_S_H_D: Tensor, v_B_S_H_D: Tensor) -> Tensor:
+    """softmax(q·kᵀ / sqrt(D)) · v per head, without mask: the specification of every faster path.
+
+    Scores and softmax are float32; the result (B, L, H, D) has the dtype of v.
+    """
+    scale = q_B_L_H_D.shape[-1] ** -0.5
+    scores_B_H_L_S = einsum(q_B_L_H_D.float(), k_B_S_H_D.float(), "b l h d, b s h d -> b h l s") * scale
+    weights_B_H_L_S = scores_B_H_L_S.softmax(dim=-1)
+    return einsum(weights_B_H_L_S, v_B_S_H_D.float(), "b h l s, b s h d -> b l h d").to(v_B_S_H_D.dtype)
+
+
+def fused_attention(q_B_L_H_D: Tensor, k_B_S_H_D: Tensor, v_B_S_H_D: Tensor) -> Tensor:
+    """`reference_attention` by PyTorch's fused kernels. Same shapes; equal up to rounding."""
+    q, k, v = (rearrange(x, "b l h d -> b h l d") for x in (q_B_L_H_D, k_B_S_H_D, v_B_S_H_D))
+    return rearrange(F.scaled_dot_product_attention(q, k, v), "b h l d -> b l h d")
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normalised queries and keys; self-attention where no context is given.
+
+    `attend` is the function that mixes the tokens, (B, L, H, D) each: assign another of the same signature to
+    change the kernel, to attend to neighborhoods or across ranks, or to record what is attended to.
+    """
+
+    def __init__(self, width: int, num_heads: int, context_width: int | None = None):
+        super().__init__()
+        context_width = context_width or width
+        self.num_heads = num_heads
+        self.q_proj = Linear(width, width)
+        self.k_proj = Linear(context_width, width)
+        self.v_proj = Linear(context_width, width)
+        self.q_norm = RMSNorm(width // num_heads)
+        self.k_norm = RMSNorm(width // num_heads)
+        self.output_proj = Linear(width, width)
+        self.attend: AttentionFunction = fused_attention
+
+    def forward(self, x_B_L_D: Tensor, context_B_S_D: Tensor | None = None, rope: Rope | None = None) -> Tensor:
+        """x (B, L, D) attends to itself, or to the context (B, S, D_context); returns (B, L, D)."""
+        source_B_S_D = x_B_L_D if context_B_S_D is None else context_B_S_D
+        q_B_L_H_D = self.q_norm(self.split_heads(self.q_proj(x_B_L_D)))
+        k_B_S_H_D = self.k_norm(self.split_heads(self.k_proj(source_B_S_D)))
+        v_B_S_H_D = self.split_heads(self.v_proj(source_B_S_D))
+        if rope is not None:
+            q_B_L_H_D, k_B_S_H_D = apply_rope(q_B_L_H_D, rope), apply_rope(k_B_S_H_D, rope)
+        # Under autocast the norms may return float32; the kernel takes one dtype.
+        q_B_L_H_D, k_B_S_H_D = q_B_L_H_D.to(v_B_S_H_D.dtype), k_B_S_H_D.to(v_B_S_H_D.dtype)
+        mixed_B_L_H_D = self.attend(q_B_L_H_D, k_B_S_H_D, v_B_S_H_D)
+        return self.output_proj(rearrange(mixed_B_L_H_D, "b l h d -> b l (h d)"))
+
+    def split_heads(self, x_B_L_D: Tensor) -> Tensor:
+        return rearrange(x_B_L_D, "b l (h d) -> b l h d", h=self.num_heads)

@@ -1,0 +1,63 @@
+"""The 3-D Haar transform that the wavelet tokenizer uses as its first and last layer.
+
+One level turns every 2x2x2 cube of a channel into eight sub-bands. With s = +1 for a low-pass letter and s = -1 for a
+high-pass one, the band (time, height, width) is the sum over the cube of x[i, j, k] * s_t^i * s_h^j * s_w^k, divided by
+8: band LLL is the mean of the cube. The inverse is the same butterfly without the division.
+"""
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+
+def haar_analysis(x: Tensor, patch_size: int) -> Tensor:
+    """Transform log2(p) levels, (B, C, T, H, W) -> (B, p^3 * C, T/p, H/p, W/p); bands lead channels, LLL first."""
+    for _ in range(levels_of(patch_size)):
+        x = _split(x) / 8
+    return x
+
+
+def haar_synthesis(x: Tensor, patch_size: int) -> Tensor:
+    """Invert `haar_analysis`, (B, p^3 * C, T, H, W) -> (B, C, T * p, H * p, W * p)."""
+    for _ in range(levels_of(patch_size)):
+        x = _merge(x)
+    return x
+
+
+def patch(pixels: Tensor, patch_size: int) -> Tensor:
+    """Patch a causal clip: pixel frame 0, repeated, fills the first patch, and p pixel frames fill each other one.
+
+    (B, C, 1 + p*k, H, W) -> (B, p^3 * C, 1 + k, H/p, W/p).
+    """
+    first = repeat(pixels[:, :, :1], "b c 1 h w -> b c p h w", p=patch_size)
+    return haar_analysis(torch.cat([first, pixels[:, :, 1:]], dim=2), patch_size)
+
+
+def unpatch(x: Tensor, patch_size: int) -> Tensor:
+    """Invert `patch`: (B, p^3 * C, 1 + k, H/p, W/p) -> (B, C, 1 + p*k, H, W), repeats of pixel frame 0 dropped."""
+    return haar_synthesis(x, patch_size)[:, :, patch_size - 1 :]
+
+
+def levels_of(patch_size: int) -> int:
+    """Return log2(patch_size); ValueError unless it is a power of two."""
+    if patch_size < 1 or patch_size & (patch_size - 1):
+        raise ValueError(f"patch_size must be a power of two, not {patch_size}: use 1, 2, 4 or 8")
+    return patch_size.bit_length() - 1
+
+
+def _butterfly(x: Tensor) -> Tensor:
+    return torch.stack([x[0] + x[1], x[0] - x[1]])
+
+
+def _split(x: Tensor) -> Tensor:
+    x = _butterfly(rearrange(x, "b c (t p) h w -> p b c t h w", p=2))
+    x = _butterfly(rearrange(x, "i b c t (h p) w -> p i b c t h w", p=2))
+    x = _butterfly(rearrange(x, "j i b c t h (w p) -> p i j b c t h w", p=2))
+    return rearrange(x, "k i j b c t h w -> b (i j k c) t h w")
+
+
+def _merge(x: Tensor) -> Tensor:
+    x = _butterfly(rearrange(x, "b (i j k c) t h w -> k i j b c t h w", i=2, j=2, k=2))
+    x = _butterfly(rearrange(x, "k i j b c t h w -> j i b c t h (w k)"))
+    x = _butterfly(rearrange(x, "j i b c t h w -> i b c t (h j) w"))
+    return rearrange(x, "i b c t h w -> b c (t i) h w")

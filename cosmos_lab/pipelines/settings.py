@@ -1,0 +1,123 @@
+"""What a generation was asked for: checked once, at the door, and kept in its provenance."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, TypedDict
+
+from torch import Tensor
+
+from cosmos_lab.config import Card
+from cosmos_lab.noise import Noise
+
+EXAMPLE = "a red ball rolls across a wooden floor"
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments that all tasks share. What is None or absent takes the card's value.
+
+    guidance          how far to push away from the negative prompt, in the card's form; 0 is none
+    num_pixel_frames  length of the clip, the given pixel frames included
+    resolution        a label of the card, "height,width" or (height, width), in pixels
+    fps               pixel frames a second of the clip
+    guardrail, refine False switches the check and the rewriting of the prompt off, and provenance says so
+    noise             a source (`cosmos_lab.noise`), or unit-variance noise `(1, C, T, h, w)`, instead of the seed's
+    prompt_embeds     `(1, N, D)` instead of the prompt's; likewise `negative_prompt_embeds`
+    output            "latents" leaves the pixels away
+    progress          show a bar
+    """
+
+    negative_prompt: str | None
+    guidance: float | None
+    num_steps: int | None
+    seed: int | None
+    num_pixel_frames: int | None
+    resolution: str | tuple[int, int] | None
+    aspect_ratio: str | None
+    fps: float | None
+    guardrail: bool
+    refine: bool
+    noise: Noise | Tensor | None
+    prompt_embeds: Tensor | None
+    negative_prompt_embeds: Tensor | None
+    output: Literal["pixels", "latents"]
+    progress: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that decides a clip beside the weights, the input and the machine. Every value is resolved: no defaults left.
+
+    `guardrail` and `refiner` say what became of the checks of prompt and clip and of the rewriting of the prompt:
+    NOT_CHECKED and NOT_REFINED where there is no such part, DISABLED where the user switched it off.
+    """
+
+    task: str
+    prompt: str
+    negative_prompt: str
+    guidance: float
+    guidance_form: str
+    num_steps: int
+    seed: int
+    num_pixel_frames: int
+    num_conditional_frames: int
+    height: int
+    width: int
+    fps: float
+    guardrail: str = "NOT_CHECKED"
+    refiner: str = "NOT_REFINED"
+
+
+def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, options: Options) -> Settings:
+    """Fill what is None or absent from the card and check all of it. Raises ValueError naming the fix."""
+    if task not in card.tasks:
+        raise ValueError(f"{card.name} does not do {task}; it does {', '.join(card.tasks)}")
+    unknown = sorted(set(options) - set(Options.__annotations__))
+    if unknown:
+        raise TypeError(f"unknown keyword arguments {', '.join(unknown)}; known: {', '.join(Options.__annotations__)}")
+    if options.get("output", "pixels") not in ("pixels", "latents"):
+        raise ValueError(f"output is 'pixels' or 'latents', not {options['output']!r}")
+
+    def value(name: str, default: object) -> object:
+        return default if options.get(name) is None else options[name]
+
+    height, width = card.size_of(options.get("resolution"), options.get("aspect_ratio"))
+    given = card.check_conditional(num_conditional_frames)
+    length = card.check_pixel_frames(1 if task == "text2image" else options.get("num_pixel_frames"))
+    if given >= length:
+        raise ValueError(f"{given} given pixel frames leave nothing to generate of {length}; ask for more pixel frames")
+    return Settings(
+        task=task,
+        prompt=_prompt(prompt, has_embeddings=options.get("prompt_embeds") is not None),
+        negative_prompt=value("negative_prompt", card.negative_prompt),
+        guidance=_number("guidance", value("guidance", card.sampling.guidance), least=0),
+        guidance_form=card.sampling.guidance_form,
+        num_steps=_whole("num_steps", value("num_steps", card.sampling.num_steps), least=1),
+        seed=_whole("seed", value("seed", card.sampling.seed), least=0),
+        num_pixel_frames=length,
+        num_conditional_frames=given,
+        height=height,
+        width=width,
+        fps=_number("fps", value("fps", card.fps), least=1),
+        guardrail="NOT_CHECKED" if options.get("guardrail", True) else "DISABLED",
+        refiner="NOT_REFINED" if options.get("refine", True) else "DISABLED",
+    )
+
+
+def _prompt(prompt: str, has_embeddings: bool) -> str:
+    if not isinstance(prompt, str):
+        raise ValueError(f"the prompt is a text, not {type(prompt).__name__}")
+    if not prompt.strip() and not has_embeddings:
+        raise ValueError(f"the prompt is empty; say what should happen, for example: {EXAMPLE}")
+    return prompt
+
+
+def _number(name: str, value: float, *, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < least:
+        raise ValueError(f"{name} is a number from {least} on, not {value!r}")
+    return float(value)
+
+
+def _whole(name: str, value: int, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")
+    return value

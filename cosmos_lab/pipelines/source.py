@@ -1,0 +1,58 @@
+"""The picture or clip that a generation continues: from a file, an array, a PIL image or an earlier generation."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lab import video
+from cosmos_lab.files import sha256
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """The last pixel frames of an input, uint8 `(T, h, w, 3)`, and what provenance keeps of it.
+
+    `sha256` is the file's, or that of the pixels where there is no file.
+    """
+
+    pixels: np.ndarray = field(repr=False)
+    is_image: bool
+    path: str | None
+    sha256: str
+
+    @classmethod
+    def of(cls, given: object, *, num_conditional_frames: int, alpha: str = "white") -> "Source":
+        """Read what was given and keep its last `num_conditional_frames` pixel frames.
+
+        Raises FileNotFoundError, and ValueError for a damaged file, a still image where several pixel frames are to
+        be continued, or a clip that is too short.
+        """
+        if isinstance(given, Source):
+            return given
+        count = num_conditional_frames
+        if isinstance(given, str | Path):
+            clip = video.read(given, last=count, alpha=alpha)
+            pixels, still, path, digest = clip.pixels, clip.is_image, str(given), sha256(given)
+        else:
+            pixels, still = _pixels(given, alpha)
+            path, digest = None, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        if still and count > 1:
+            raise ValueError(f"a still image cannot be continued from {count} pixel frames; give a clip, or continue 1")
+        if len(pixels) < count:
+            raise ValueError(f"{count} pixel frames were to be continued, but the clip has only {len(pixels)}")
+        return cls(pixels=pixels[-count:], is_image=still, path=path, sha256=digest)
+
+    def described(self) -> dict[str, object]:
+        """What provenance keeps."""
+        return {"path": self.path, "sha256": self.sha256, "is_image": self.is_image}
+
+
+def _pixels(given: object, alpha: str) -> tuple[np.ndarray, bool]:
+    given = getattr(given, "frames", getattr(given, "pixels", given))
+    if isinstance(given, np.ndarray) and given.ndim == 4:
+        if given.dtype != np.uint8 or given.shape[-1] != 3 or len(given) == 0:
+            raise ValueError(f"a clip is uint8 (T, H, W, 3), not {given.dtype} {given.shape}")
+        return np.ascontiguousarray(given), len(given) == 1
+    return video.from_image(given, alpha), True

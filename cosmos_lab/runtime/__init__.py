@@ -1,0 +1,1 @@
+"""Weights, devices and speed: what it takes to run a model on a machine."""

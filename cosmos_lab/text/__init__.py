@@ -1,0 +1,1 @@
+"""From words to numbers: text encoders and, later, prompt refiners."""

@@ -1,0 +1,174 @@
+"""The recipe of nano: four stages, each a function of a folder, run one after another or on another day.
+
+    words      captions -> tokenizer.json
+    tokenizer  rendered clips -> vae.safetensors
+    world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
+    reader     rendered clips and reconstructions -> reader.safetensors
+
+Each stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
+interrupted, and leaves the averaged weights.
+"""
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cosmos_lab.catalog import nano_card
+from cosmos_lab.nn.block import Block
+from cosmos_lab.nn.dit import DiT
+from cosmos_lab.nn.wavelet_vae import Level, Middle, WaveletVAE
+from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weights
+from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
+from cosmos_lab.train.clips import ClipSource, latent_bank, render_pool
+from cosmos_lab.train.loop import Plan, Training, train
+from cosmos_lab.train.ranks import Ranks
+from cosmos_lab.train.reader import ReaderRecipe, train_reader
+from cosmos_lab.train.tokenizer import compile_blocks, reconstruction_psnr, set_latent_statistics, tokenizer_loss
+from cosmos_lab.train.world_model import WorldRecipe, caption_shuffle_ratio, world_loss
+from cosmos_lab.worlds.captions import corpus
+
+# Seeds that no training clip uses: the held-out clips of every stage.
+HELD_OUT_SEED = 900_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a stage reads and writes, on how many clips it trains, and how long."""
+
+    folder: Path
+    source: ClipSource
+    plan: Plan
+    ranks: Ranks
+    batch: int
+    held_out: int = 256
+    compile: bool = True
+
+    @property
+    def runs(self) -> Path:
+        """Log and resumable state."""
+        return self.folder / "runs"
+
+    def held_out_source(self) -> ClipSource:
+        return ClipSource(count=self.held_out, first_seed=HELD_OUT_SEED, split="any", workers=self.source.workers)
+
+    def describe(self, name: str, figures: dict[str, float]) -> None:
+        """Writes `NAME.json`: plan, clips, hardware, wall-clock and figures of a finished stage."""
+        device = self.ranks.device
+        hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+        notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
+                 "hardware": f"{self.ranks.size} x {hardware}", "torch": torch.__version__, "figures": figures,
+                 "finished": time.strftime("%Y-%m-%d")}
+        (self.folder / f"{name}.json").write_text(json.dumps(notes, indent=1) + "\n")
+
+
+def train_words(folder: Path, captions: int = 12_000, seed: int = 0, vocab_size: int = 2048) -> None:
+    """Learns the text tokenizer from captions of the nano world."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train_tokenizer(corpus(captions, seed), vocab_size=vocab_size).save(str(folder / "tokenizer.json"))
+
+
+def build_vae(folder: Path, ranks: Ranks) -> WaveletVAE:
+    vae = WaveletVAE(nano_card().tokenizer)
+    _fill(vae, folder / "vae.safetensors")
+    return vae.to(ranks.device)
+
+
+def build_text(folder: Path, ranks: Ranks) -> T5TextEncoder:
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    card = nano_card()
+    with torch.random.fork_rng():
+        # transformers draws initial weights from the global generator; the fork gives it back untouched.
+        torch.random.manual_seed(0)
+        text = T5TextEncoder(nano_text_config(words.get_vocab_size()), words, num_tokens=card.text.num_tokens)
+    _fill(text.model, folder / "text_encoder.safetensors")
+    return text.to(ranks.device)
+
+
+def build_dit(folder: Path, ranks: Ranks) -> DiT:
+    dit = DiT(nano_card().dit)
+    _fill(dit, folder / "dit.safetensors")
+    return dit.to(ranks.device)
+
+
+def train_tokenizer_stage(stage: Stage) -> dict[str, float]:
+    """Trains the video tokenizer, measures its latent statistics and its PSNR on unseen clips."""
+    vae = build_vae(stage.folder, stage.ranks)
+    held_out = render_pool(stage.held_out_source(), Ranks(device=stage.ranks.device), progress=False).pixels
+    pool = render_pool(stage.source, stage.ranks).pixels
+    if stage.compile:
+        compile_blocks(vae, (Level, Middle))
+    training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
+    train(training, tokenizer_loss(vae, pool, stage.batch), stage.runs / "tokenizer",
+          observe=lambda: {"held_out_psnr": reconstruction_psnr(vae, held_out[:64]).mean().item()})
+    training.swap_average()
+    set_latent_statistics(vae, pool)
+    stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
+    figures = {"held_out_psnr": reconstruction_psnr(vae, held_out).mean().item()}
+    if stage.ranks.first:
+        save_weights(stage.folder / "vae.safetensors", vae, dtype=torch.float16)
+        stage.describe("tokenizer_training", figures)
+    return figures
+
+
+def train_world_stage(stage: Stage, recipe: WorldRecipe) -> dict[str, float]:
+    """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
+    vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
+    dit = build_dit(stage.folder, stage.ranks)
+    single = Ranks(device=stage.ranks.device)
+    validation = latent_bank(stage.held_out_source(), vae, text, single)
+    bank = latent_bank(stage.source, vae, text, stage.ranks)
+    if stage.compile:
+        compile_blocks(dit, (Block,))
+    modules = nn.ModuleDict({"dit": dit, "text": text})
+    training = _training(modules, stage, "world")
+    train(training, world_loss(modules, bank, recipe), stage.runs / "world",
+          observe=lambda: caption_shuffle_ratio(modules, validation))
+    training.swap_average()
+    figures = caption_shuffle_ratio(modules, validation)
+    if stage.ranks.first:
+        save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
+        save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
+        stage.describe("world_training", {**figures, "steps": training.step})
+    return figures
+
+
+def train_reader_stage(stage: Stage) -> dict[str, float]:
+    """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
+    vae = build_vae(stage.folder, stage.ranks)
+    pool = render_pool(stage.source, stage.ranks)
+    reader, figures = train_reader(pool, stage.plan, stage.ranks, stage.runs / "reader", vae=vae,
+                                   recipe=ReaderRecipe(batch=stage.batch))
+    if stage.ranks.first:
+        save_weights(stage.folder / "reader.safetensors", reader, dtype=torch.float16)
+        stage.describe("reader_training", figures)
+    return figures
+
+
+def export(folder: Path, destination: Path) -> str:
+    """Writes the model folder that `lab.load` reads from the weights of all stages; returns its digest."""
+    ranks = Ranks()
+    notes = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*_training.json"))}
+    return save_model(destination, card=nano_card(), dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
+                      text=build_text(folder, ranks), notes=notes)
+
+
+def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
+    training = Training(modules, stage.plan, stage.ranks)
+    state = stage.runs / name / "state.pt"
+    if state.is_file():
+        training.resume(state)
+    return training
+
+
+
+
+def _fill(module: nn.Module, file: Path) -> None:
+    if file.is_file():
+        load_weights(module, file)

@@ -1,0 +1,259 @@
+"""Trains the ruler on rendered clips and on the tokenizer's reconstructions of them.
+
+The reader must judge generated clips, so it also sees what a decoder does to edges and colors: a share of the pool is
+encoded, perturbed in latent space and decoded again, under the labels of the clean render.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cosmos_lab.evaluation.labels import PROP, VIEW_SCALES, LabelTable, dense_targets, label_table
+from cosmos_lab.evaluation.reader import Reader, ReaderConfig, ReaderOutput
+from cosmos_lab.nn.wavelet_vae import WaveletVAE
+from cosmos_lab.train.clips import Pool
+from cosmos_lab.train.loop import LossFunction, Plan, Training, train
+from cosmos_lab.train.ranks import Ranks
+from cosmos_lab.train.tokenizer import as_video, perturb
+from cosmos_lab.worlds.split import is_withheld
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderRecipe:
+    """`batch` clips a step, of which `dense` pixel frames are segmented; `augment` scales every corruption."""
+
+    batch: int = 32
+    dense: int = 4
+    dense_weight: float = 10.0
+    augment: float = 1.0
+    max_latent_noise: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderPool:
+    """P clips to read, out of N renders and R reconstructions, both (., T, H, W, 3) uint8 and never copied.
+
+    Clip p is picture `picture[p]`, counted through renders and then reconstructions, and shows what render `render[p]`
+    shows. `body_index` (N, T, H, W) and `labels` belong to the N renders.
+    """
+
+    rendered: Tensor
+    decoded: Tensor
+    picture: Tensor
+    render: Tensor
+    body_index: Tensor
+    labels: LabelTable
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """The pictures of some clips, (B, T, H, W, 3)."""
+        picture, number = self.picture[rows], len(self.rendered)
+        out = self.rendered[picture.clamp(max=number - 1)]
+        late = picture >= number
+        if late.any():
+            out[late] = self.decoded[picture[late] - number]
+        return out
+
+    def split(self, num_held_out: int) -> tuple["ReaderPool", "ReaderPool"]:
+        """Training clips, and the last `num_held_out` renders with every picture of them."""
+        held = self.render >= len(self.rendered) - num_held_out
+        return tuple(replace(self, picture=self.picture[mask], render=self.render[mask]) for mask in (~held, held))
+
+
+@torch.no_grad()
+def reconstruct(
+    vae: WaveletVAE, pixels: Tensor, *, rows: Tensor, noise: float, generator: torch.Generator, batch: int = 16
+) -> Tensor:
+    """Encode clips `rows` of (N, T, H, W, 3) uint8, perturb by up to `noise` channel standard deviations, decode."""
+    out = torch.empty(len(rows), *pixels.shape[1:], dtype=torch.uint8, device=pixels.device)
+    for start in range(0, len(rows), batch):
+        part = slice(start, start + batch)
+        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=pixels.is_cuda):
+            video = vae.decode(perturb(vae.encode(as_video(pixels[rows[part]])), noise, generator))
+        out[part] = as_pixels(video)
+    return out
+
+
+def as_pixels(video: Tensor) -> Tensor:
+    """(B, 3, T, H, W) in [-1, 1] -> (B, T, H, W, 3) uint8, rounded."""
+    return rearrange(((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8), "b c t h w -> b t h w c")
+
+
+def reader_pool(
+    pool: Pool, vae: WaveletVAE | None = None, *, share: float = 0.5, noise: float = 0.15, seed: int = 0
+) -> ReaderPool:
+    """A rendered pool, and reconstructions of a random `share` of it where a tokenizer is given."""
+    device = pool.pixels.device
+    labels = label_table([rollout.scene for rollout in pool.rollouts]).to(device)
+    everything = torch.arange(len(labels), device=device)
+    again, decoded = everything[:0], pool.pixels[:0]
+    if vae is not None:
+        generator = torch.Generator(device=device).manual_seed(seed)
+        again = torch.randperm(len(labels), generator=generator, device=device)[: round(share * len(labels))]
+        decoded = reconstruct(vae, pool.pixels, rows=again, noise=noise, generator=generator)
+    return ReaderPool(
+        rendered=pool.pixels, decoded=decoded, picture=torch.arange(len(labels) + len(decoded), device=device),
+        render=torch.cat([everything, again]), body_index=pool.body_index, labels=labels,
+    )  # fmt: skip
+
+
+def corrupt(video: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Mild exposure, tint, blur and noise, drawn for each clip; (B, 3, T, H, W) in [-1, 1] both ways.
+
+    Hue hardly moves: color is what the reader has to tell.
+    """
+    def uniform(low: float, high: float, channels: int = 1) -> Tensor:
+        size = (video.shape[0], channels, 1, 1, 1)
+        return low + (high - low) * torch.rand(size, generator=generator, device=video.device)
+
+    gain, tint = uniform(-0.12, 0.12), uniform(-0.03, 0.03, channels=3)
+    video = (video + 1) * (1 + strength * (gain + tint)) - 1 + strength * uniform(-0.06, 0.06)
+    kernel = torch.tensor([0.25, 0.5, 0.25], device=video.device)
+    flat = rearrange(video, "b c t h w -> (b c t) 1 h w")
+    flat = F.pad(flat, (1, 1, 1, 1), mode="replicate")
+    flat = F.conv2d(F.conv2d(flat, rearrange(kernel, "k -> 1 1 k 1")), rearrange(kernel, "k -> 1 1 1 k"))
+    blurred = rearrange(flat, "(b c t) 1 h w -> b c t h w", b=video.shape[0], c=3)
+    video = torch.lerp(video, blurred, strength * uniform(-0.8, 0.8).clamp(min=0))
+    noise = torch.randn(video.shape, generator=generator, device=video.device)
+    return (video + strength * uniform(-0.03, 0.05).clamp(min=0) * noise).clamp(-1, 1)
+
+
+def share_entropy(logits: Tensor, share: Tensor) -> Tensor:
+    """Cross-entropy against shares (B, K, C, h, w) that sum to at most 1 over C: mean over cells."""
+    return -(share * logits.log_softmax(dim=2)).sum(dim=2).mean()
+
+
+def reader_terms(output: ReaderOutput, colors: Tensor, shapes: Tensor, labels: LabelTable) -> dict[str, Tensor]:
+    """Every term of the loss by name: dense colors and shapes, the camera's view, and each clip-level cross-entropy."""
+    terms = {"colors": share_entropy(output.colors, colors), "shapes": share_entropy(output.shapes, shapes)}
+    terms["view"] = F.mse_loss(output.view, labels.view)
+    return terms | {name: F.cross_entropy(logits, labels.clip[name]) for name, logits in output.clip.items()}
+
+
+def draw(
+    pool: ReaderPool, recipe: ReaderRecipe, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, LabelTable]:
+    """A training batch: corrupted video, which pixel frames to segment (B, K), their body index, labels."""
+    device, length = pool.rendered.device, pool.rendered.shape[1]
+    chosen = torch.randint(len(pool), (recipe.batch,), generator=generator, device=device)
+    renders = pool.render[chosen]
+    video = corrupt(as_video(pool.pixels(chosen)), recipe.augment, generator)
+    at = torch.rand(recipe.batch, length, generator=generator, device=device).argsort(dim=1)[:, : recipe.dense]
+    body_index = pool.body_index[rearrange(renders, "b -> b 1"), at]
+    return video, at, body_index, pool.labels.select(renders)
+
+
+def reader_loss(reader: Reader, pool: ReaderPool, recipe: ReaderRecipe) -> LossFunction:
+    """The loss over a pool that lies on the training device."""
+    device = pool.rendered.device
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
+        video, at, body_index, labels = draw(pool, recipe, generator)
+        colors, shapes = dense_targets(body_index, labels)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            output = reader(video, dense_at=at)
+        terms = reader_terms(output, colors, shapes, labels)
+        weights = {"colors": recipe.dense_weight, "shapes": recipe.dense_weight}
+        total = sum(weights.get(name, 1.0) * value for name, value in terms.items())
+        return total, {name: value.detach() for name, value in terms.items()}
+
+    return loss
+
+
+@torch.no_grad()
+def settle_statistics(
+    reader: Reader, pool: ReaderPool, recipe: ReaderRecipe, *, batches: int = 40, seed: int = 1
+) -> None:
+    """Re-estimate the batch-normalization statistics for the weights as they are (after averaging them, say)."""
+    norms = [module for module in reader.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
+    held = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean over the batches that follow
+    generator = torch.Generator(device=pool.rendered.device).manual_seed(seed)
+    reader.train()
+    for _ in range(batches):
+        video, at, _, _ = draw(pool, recipe, generator)
+        reader(video, dense_at=at)
+    for norm, momentum in zip(norms, held):
+        norm.momentum = momentum
+    reader.eval()
+
+
+@torch.no_grad()
+def reader_accuracy(reader: Reader, pool: ReaderPool, batch: int = 16) -> dict[str, float]:
+    """Shares right on a pool: each clip-level head, and the color and shape of cells that one object covers.
+
+    `centroid` is the mean distance in pixels between the centroids of read and true masks, over colors and pixel
+    frames; `pitch_degrees` the mean error of the camera's pitch.
+    """
+    reader.eval()
+    right: dict[str, list[Tensor]] = {}
+    for rows in torch.arange(len(pool), device=pool.rendered.device).split(batch):
+        renders = pool.render[rows]
+        labels = pool.labels.select(renders)
+        output = reader(as_video(pool.pixels(rows)))
+        colors, shapes = dense_targets(pool.body_index[renders], labels)
+        for name, logits in output.clip.items():
+            right.setdefault(name, []).append((logits.argmax(dim=1) == labels.clip[name]).float())
+        full = colors[:, :, :PROP].amax(dim=2) == 1
+        right.setdefault("color_cells", []).append((output.colors.argmax(dim=2) == colors.argmax(dim=2))[full].float())
+        right.setdefault("shape_cells", []).append((output.shapes.argmax(dim=2) == shapes.argmax(dim=2))[full].float())
+        right.setdefault("pitch_degrees", []).append(VIEW_SCALES["pitch"][1] * (output.view - labels.view)[:, 0].abs())
+        right.setdefault("centroid", []).append(centroid_error(output.colors.softmax(dim=2), colors))
+    return {name: torch.cat(values).mean().item() for name, values in right.items()}
+
+
+def centroid_error(read: Tensor, true: Tensor, min_cells: float = 10.0) -> Tensor:
+    """Distances in pixels between mask centroids, one for each color visible in a pixel frame; both (B, K, C, h, w)."""
+
+    def centroid(mass: Tensor) -> Tensor:
+        rows = torch.arange(mass.shape[-2], device=mass.device, dtype=mass.dtype)
+        columns = torch.arange(mass.shape[-1], device=mass.device, dtype=mass.dtype)
+        y = reduce(mass * rearrange(rows, "h -> h 1"), "b k c h w -> b k c", "sum")
+        x = reduce(mass * columns, "b k c h w -> b k c", "sum")
+        return torch.stack([x, y], dim=-1) / reduce(mass, "b k c h w -> b k c 1", "sum").clamp(min=1e-6)
+
+    objects_read, objects_true = read[:, :, :PROP], true[:, :, :PROP]
+    visible = reduce(objects_true, "b k c h w -> b k c", "sum") > min_cells
+    # Two pixels a cell.
+    return 2 * (centroid(objects_read) - centroid(objects_true)).norm(dim=-1)[visible]
+
+
+def train_reader(
+    pool: Pool, plan: Plan, ranks: Ranks, folder: Path, *, vae: WaveletVAE | None = None,
+    recipe: ReaderRecipe = ReaderRecipe(), num_held_out: int = 64, progress: bool = True,
+) -> tuple[Reader, dict[str, float]]:
+    """Train a reader on a rendered pool; resumes from `folder`/state.pt where there is one.
+
+    The pool should hold every combination of attributes (split "any"): a ruler must not share the blind spots of the
+    model that it measures.
+    Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders that were kept aside.
+    """
+    if len(pool.rollouts) > 500 and not any(is_withheld(rollout.scene) for rollout in pool.rollouts):
+        warnings.warn("the reader sees no withheld combination: render its pool with split='any'", stacklevel=2)
+    reader = Reader(ReaderConfig.default()).to(ranks.device)
+    reader.initialize(torch.Generator(device=ranks.device).manual_seed(plan.seed))
+    noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank)
+    training_pool, held_out = noisy.split(num_held_out)
+    training = Training(nn.ModuleDict({"reader": reader}), plan, ranks)
+    if (folder / "state.pt").is_file():
+        training.resume(folder / "state.pt")
+
+    def observe() -> dict[str, float]:
+        figures = reader_accuracy(reader, held_out)
+        reader.train()
+        return {f"held_out_{name}": value for name, value in figures.items()}
+
+    reader.train()
+    train(training, reader_loss(reader, training_pool, recipe), folder, observe=observe, progress=progress)
+    training.swap_average()
+    settle_statistics(reader, training_pool, recipe)
+    return reader, reader_accuracy(reader, held_out)

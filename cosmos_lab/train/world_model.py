@@ -1,0 +1,123 @@
+"""Trains nano's diffusion transformer and text encoder together, on latents of rendered clips.
+
+Rectified flow: with t = sigma / (1 + sigma), the network sees (1 - t) x0 + t eps and predicts eps - x0
+(Predict2's formulation with uniform velocity weighting). A random number of first latent frames is given clean.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cosmos_lab.train.loop import LossFunction
+
+# Predict2's noise level of conditional latent frames, as t.
+CONDITIONAL_TIME = 1e-4 / (1 + 1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldRecipe:
+    """What the world model is asked while it learns.
+
+    ln sigma is normal with `sigma_mean`, `sigma_std`; a share `high_noise` of clips gets log-uniform sigma in
+    `high_range` instead, since sampling begins there. `text_dropout` of the prompts become the zero embedding.
+    `conditional` gives the odds of 0, 1, 2 clean latent frames. Every `image_every`-th step trains on single pixel
+    frames, `image_batch` times as many.
+    """
+
+    batch: int = 128
+    sigma_mean: float = 0.4
+    sigma_std: float = 1.3
+    high_noise: float = 0.06
+    high_range: tuple[float, float] = (8.0, 160.0)
+    text_dropout: float = 0.12
+    conditional: tuple[float, float, float] = (0.5, 0.25, 0.25)
+    image_every: int = 10
+    image_batch: int = 4
+
+    def __post_init__(self):
+        if abs(sum(self.conditional) - 1) > 1e-6:
+            raise ValueError(f"the odds of 0, 1 and 2 conditional latent frames must add up to 1, not {self.conditional}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentBank:
+    """Encoded clips: `latents` (N, C, T, h, w) normalised, `tokens` (N, captions, length) ids, 0 where there is no text."""
+
+    latents: Tensor
+    tokens: Tensor
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random clips, each with one of its captions."""
+        device = self.latents.device
+        chosen = torch.randint(len(self.latents), (count,), generator=generator, device=device)
+        which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
+        return self.latents[chosen].float(), self.tokens[chosen, which].long()
+
+
+def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:
+    """t = sigma / (1 + sigma) for each clip, (B,)."""
+    device = generator.device
+    log_sigma = recipe.sigma_mean + recipe.sigma_std * torch.randn(count, generator=generator, device=device)
+    low, high = (torch.tensor(edge).log().item() for edge in recipe.high_range)
+    extreme = low + (high - low) * torch.rand(count, generator=generator, device=device)
+    use_extreme = torch.rand(count, generator=generator, device=device) < recipe.high_noise
+    return torch.sigmoid(torch.where(use_extreme, extreme, log_sigma))
+
+
+def draw_mask(recipe: WorldRecipe, latents: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, 1, T, 1, 1): 1 on clean latent frames. Single-frame batches have none."""
+    batch, _, length, _, _ = latents.shape
+    if length == 1:
+        return latents.new_zeros(batch, 1, 1, 1, 1)
+    odds = torch.tensor(recipe.conditional, device=latents.device)
+    count = torch.multinomial(odds, batch, replacement=True, generator=generator)
+    clean = torch.arange(length, device=latents.device)[None] < count[:, None]
+    return clean[:, None, :, None, None].to(latents.dtype)
+
+
+def flow_error(dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """Mean squared velocity error of each clip over its noisy latent frames, (B,)."""
+    at = t[:, None, None, None, None]
+    seen = mask * latents + (1 - mask) * ((1 - at) * latents + at * noise)
+    times = torch.where(mask[:, 0, :, 0, 0] > 0, torch.full_like(t, CONDITIONAL_TIME)[:, None], t[:, None])
+    whole_mask = mask.expand(-1, -1, -1, *latents.shape[3:])
+    with torch.autocast(latents.device.type, dtype=torch.bfloat16):
+        velocity = dit(seen, times, text, condition_mask=whole_mask)
+    error = (velocity.float() - (noise - latents)).square() * (1 - mask)
+    return error.sum(dim=(1, 2, 3, 4)) / (1 - mask).expand_as(error).sum(dim=(1, 2, 3, 4))
+
+
+def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) -> LossFunction:
+    """The loss over a bank of encoded clips; `modules` holds "dit" and "text"."""
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
+        image = recipe.image_every > 0 and step % recipe.image_every == 0
+        latents, tokens = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
+        latents = latents[:, :, :1] if image else latents
+        with torch.autocast(latents.device.type, dtype=torch.bfloat16):
+            text = modules["text"](tokens, tokens != 0)
+        keep = torch.rand(len(text), 1, 1, generator=generator, device=text.device) >= recipe.text_dropout
+        noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+        t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator)
+        error = flow_error(modules["dit"], latents, text * keep, t, mask, noise)
+        return error.mean(), {}
+
+    return loss
+
+
+@torch.no_grad()
+def caption_shuffle_ratio(modules: nn.ModuleDict, bank: LatentBank, seed: int = 0) -> dict[str, float]:
+    """Loss with the right captions, and how many times larger it is with the captions of other clips.
+
+    A ratio of 1 means that the model does not listen; measured where words matter most, at t = 0.8.
+    """
+    generator = torch.Generator(device=bank.latents.device).manual_seed(seed)
+    latents, tokens = bank.draw(128, generator)
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    t, mask = latents.new_full((len(latents),), 0.8), latents.new_zeros(len(latents), 1, latents.shape[2], 1, 1)
+    with torch.autocast(latents.device.type, dtype=torch.bfloat16):
+        text = modules["text"](tokens, tokens != 0)
+    own = flow_error(modules["dit"], latents, text, t, mask, noise).mean()
+    other = flow_error(modules["dit"], latents, text.roll(1, dims=0), t, mask, noise).mean()
+    return {"validation_loss": own.item(), "caption_shuffle_ratio": (other / own).item()}

@@ -1,0 +1,103 @@
+"""Batches equal single calls, and the whole evaluation runs on a random network, offline and without a simulator."""
+
+import numpy as np
+import pytest
+import torch
+from made_worlds import drop
+from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
+
+from cosmos_lab.cli import main
+from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
+from cosmos_lab.evaluation.clips import Extent
+from cosmos_lab.evaluation.evaluate import all_falls, evaluate
+from cosmos_lab.evaluation.reader import Reader, ReaderConfig, save_reader
+from cosmos_lab.evaluation.references import SETS, pack_rollouts
+from cosmos_lab.evaluation.report import Evaluation
+
+PROMPTS = ["a red ball rolls to the left", "a blue box rolls to the right", "a green ball rolls to the left"]
+
+
+@pytest.fixture(scope="module")
+def batch(pipe):  # noqa: F811
+    return generate_batch(pipe, PROMPTS, seeds=[5, 6, 7], num_steps=1, batch=2)
+
+
+def test_a_batch_equals_single_calls(pipe, batch):  # noqa: F811
+    assert batch.shape == (3, 33, 112, 192, 3) and batch.dtype == np.uint8
+    alone = pipe.text2world(PROMPTS[2], seed=7, num_steps=1, progress=False).frames
+    # Other batch sizes take other kernels: a level of rounding.
+    assert np.abs(batch[2].astype(int) - alone).max() <= 1
+    assert np.abs(batch[0].astype(int) - alone).max() > 10
+
+
+def test_a_batch_continues_given_pixel_frames(pipe, batch):  # noqa: F811
+    given = batch[:2, :5]
+    continued = generate_batch(pipe, PROMPTS[:2], seeds=[1, 2], given=given, num_steps=1)
+    alone = pipe.video2world(given[1], PROMPTS[1], seed=2, num_steps=1, progress=False).frames
+    assert np.abs(continued[1].astype(int) - alone).max() <= 1
+
+
+def test_lengths_must_agree(pipe):  # noqa: F811
+    with pytest.raises(ValueError, match="one seed and one start"):
+        generate_batch(pipe, PROMPTS, seeds=[1])
+
+
+def test_reconstructions_keep_order_and_size(pipe, batch):  # noqa: F811
+    clips = torch.from_numpy(batch[:2, :5])
+    both, second = reconstruct_batch(pipe, clips), reconstruct_batch(pipe, clips[1:])
+    assert both.shape == clips.shape and (both[1].int() - second[0].int()).abs().max() <= 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader that nobody trained, and tiny reference sets written by hand."""
+    made = tmp_path_factory.mktemp("evaluation")
+    reader = Reader(ReaderConfig.default())
+    reader.initialize(torch.Generator().manual_seed(0))
+    save_reader(reader, made / "reader.safetensors")
+    (made / "eval").mkdir()
+    for name in SETS:
+        # A green ball is a withheld combination.
+        clips = [drop(start, color="red" if name == "familiar" else "green") for start in (1.35, 1.1)]
+        np.savez_compressed(made / "eval" / f"{name}.npz", **pack_rollouts(clips))
+    return made
+
+
+def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, capsys):  # noqa: F811
+    command = ["evaluate", str(random_nano), "--folder", str(folder), "--prompts", "4", "--falls", "0", "--rolls", "0",
+               "--codec_clips", "2", "--num_steps", "1", "--seeds", "0", "--quiet"]  # fmt: skip
+    assert main([*command, "--save_path", str(tmp_path / "evaluation.json"), "--device", "cpu"]) == 0
+    found = Evaluation.load(tmp_path / "evaluation.json")
+    names = [figure.name for figure in found.figures]
+    for name in (
+        "ruler: color", "ruler: position error", "tokenizer: PSNR", "obedience: motion", "obedience: shape, withheld",
+        "shuffled prompts: camera", "permanence", "joint: all", "distribution: Fréchet distance",
+        "image2world: error over repeating the last pixel frame",
+        "video2world: error over linear extrapolation, accelerating",
+    ):  # fmt: skip
+        assert name in names
+    assert "tokenizer: PSNR" in capsys.readouterr().out and found.provenance["extent"]["prompts"] == 4
+    # Random weights draw noise: no clip can be read as what its prompt asks for.
+    assert found.figure("joint: all").value == 0 and found.figure("tokenizer: PSNR").met is False
+
+
+def test_missing_references_are_named(random_nano, tmp_path, capsys):  # noqa: F811
+    save_reader(Reader(ReaderConfig.default()), tmp_path / "reader.safetensors")
+    assert main(["evaluate", str(random_nano), "--folder", str(tmp_path), "--prompts", "4", "--quiet"]) == 2
+    assert "no reference set" in capsys.readouterr().err
+
+
+def test_the_extent_is_checked():
+    with pytest.raises(ValueError, match="even number"):
+        Extent(prompts=5)
+    with pytest.raises(ValueError, match="at least one seed"):
+        Extent(seeds=())
+
+
+def test_falls_are_gathered_from_readings_and_scenes():
+    from made_worlds import reading
+    from test_physics import Lens, seen_fall
+
+    falls = all_falls([reading([seen_fall(Lens(pitch=10.0))[0]]), reading()], [drop(), drop()])
+    assert len(falls) == 1 and falls[0].gravity == pytest.approx(9.81, rel=0.02)
+    assert callable(evaluate)

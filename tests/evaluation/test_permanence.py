@@ -1,0 +1,113 @@
+"""What may vanish and what may not."""
+
+import numpy as np
+import pytest
+from made_worlds import paint, reading, track
+
+from cosmos_lab.evaluation.permanence import components, departures, permanence_faults
+
+LENGTH = 12
+RADIUS = 4
+
+
+def along(start, step, hidden=()):
+    centers = np.array(start, dtype=float) + np.outer(np.arange(LENGTH), step)
+    centers[list(hidden)] = np.nan
+    return centers
+
+
+def seen(discs, prop=None):
+    """The reading of painted discs: tracks measured on the very masks that are shown."""
+    classes = paint(discs, prop=prop, length=LENGTH)
+    tracks = []
+    for color in dict.fromkeys(disc[0] for disc in discs):
+        from cosmos_lab.evaluation.labels import COLOR_NAMES
+
+        mask = classes == COLOR_NAMES.index(color)
+        area = 4.0 * mask.sum(axis=(1, 2))
+        cells = [np.argwhere(m) for m in mask]
+        centers = np.array([c[:, ::-1].mean(axis=0) * 2 + 1 if len(c) else (0, 0) for c in cells])
+        spread = np.array([c[:, ::-1].std(axis=0) * 2 if len(c) else (0, 0) for c in cells])
+        border = np.array([m[[0, -1]].any() or m[:, [0, -1]].any() for m in mask])
+        made = track(centers, color=color, area=area, whole=~border)
+        made.spread[:] = spread
+        tracks.append(made)
+    return reading(tracks, classes=classes)
+
+
+def test_things_that_stay_or_move_are_fine():
+    discs = [("red", along((20, 20), (3, 0)), RADIUS), ("blue", along((70, 40), (0, 0)), RADIUS)]
+    assert permanence_faults(seen(discs)) == ()
+
+
+def test_vanishing_into_nothing_is_caught():
+    faults = permanence_faults(seen([("red", along((20, 20), (3, 0), hidden=range(7, 12)), RADIUS)]))
+    assert faults == ("red vanishes at pixel frame 7",)
+
+
+def test_appearing_from_nothing_is_caught():
+    faults = permanence_faults(seen([("red", along((20, 20), (3, 0), hidden=range(4)), RADIUS)]))
+    assert faults == ("red appears at pixel frame 3",)
+
+
+def test_a_blink_is_caught_twice():
+    faults = permanence_faults(seen([("red", along((20, 20), (0, 0), hidden=(5, 6)), RADIUS)]))
+    assert len(faults) == 2
+
+
+def test_a_change_of_color_is_caught():
+    place = along((40, 30), (1, 0))
+    before, after = place.copy(), place.copy()
+    before[6:], after[:6] = np.nan, np.nan
+    faults = permanence_faults(seen([("red", before, RADIUS), ("green", after, RADIUS)]))
+    assert {fault.split()[0] for fault in faults} == {"red", "green"}
+
+
+@pytest.mark.parametrize("step", [(8, 0), (-8, 0)])
+def test_leaving_the_picture_is_fine(step):
+    start = (50, 30) if step[0] > 0 else (46, 30)
+    assert permanence_faults(seen([("red", along(start, step), RADIUS)])) == ()
+
+
+def test_entering_the_picture_is_fine():
+    assert permanence_faults(seen([("red", along((-12, 30), (8, 0)), RADIUS)])) == ()
+
+
+def test_passing_behind_a_screen_is_fine():
+    assert permanence_faults(seen([("red", along((10, 30), (6, 0)), RADIUS)], prop=(20, 45, 34, 52))) == ()
+
+
+def test_passing_behind_a_lasting_object_is_fine():
+    passing = seen([("red", along((10, 30), (6, 0)), RADIUS), ("blue", along((44, 30), (0, 0)), 9)])
+    assert permanence_faults(passing) == ()
+
+
+def test_vanishing_beside_a_screen_is_caught():
+    gone = seen([("red", along((10, 10), (3, 0), hidden=range(5, 12)), RADIUS)], prop=(30, 50, 30, 60))
+    assert permanence_faults(gone) == ("red vanishes at pixel frame 5",)
+
+
+def test_doubles_are_caught_but_towers_may_fall_apart():
+    split = along((50, 30), (2, 0))
+    other = along((50, 30), (-3, 0))
+    doubled = seen([("red", split, RADIUS), ("red", other, RADIUS)])
+    assert permanence_faults(doubled) == ("red is there twice",) and permanence_faults(doubled, groups=("red",)) == ()
+
+
+def test_a_thing_seen_on_both_sides_of_a_post_is_one():
+    assert permanence_faults(seen([("red", along((44, 30), (0.3, 0)), 6)], prop=(10, 50, 45, 48))) == ()
+
+
+def test_departures_need_more_than_a_shrinking_area():
+    made = track(np.zeros((6, 2)), area=[300, 300, 120, 60, 60, 300])
+    assert departures(made) == []
+    assert departures(track(np.zeros((6, 2)), area=[300, 300, 40, 0, 0, 300])) == [(1, 3)]
+
+
+def test_components_are_counted():
+    mask = np.zeros((8, 9), dtype=bool)
+    mask[1:3, 1:3] = mask[3, 3] = mask[6:, 6:] = True
+    labels = components(mask)
+    assert labels.max() == 2 and labels[1, 1] == labels[3, 3] != labels[7, 8] and (labels[~mask] == 0).all()
+    assert components(np.ones((3, 3), dtype=bool)).tolist() == [[1] * 3] * 3
+    assert components(np.zeros((3, 3), dtype=bool)).max() == 0

@@ -1,0 +1,156 @@
+"""Training the ruler: what it sees, what it is scored on, and that a few steps teach it something."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from made_worlds import drop
+
+from cosmos_lab.evaluation.labels import dense_targets, label_table
+from cosmos_lab.evaluation.reader import Reader, ReaderConfig
+from cosmos_lab.train.clips import Pool
+from cosmos_lab.train.loop import Plan
+from cosmos_lab.train.ranks import Ranks
+from cosmos_lab.train.reader import (
+    ReaderPool,
+    ReaderRecipe,
+    centroid_error,
+    corrupt,
+    draw,
+    reader_accuracy,
+    reader_pool,
+    settle_statistics,
+    share_entropy,
+    train_reader,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pool(dropped):
+    """Four clips of five pixel frames: parts of one render."""
+    rollout, pixels, body_index = dropped
+    starts = (0, 4, 8, 12)
+    return Pool(
+        pixels=torch.cat([pixels[:, start : start + 5] for start in starts]),
+        body_index=torch.cat([body_index[:, start : start + 5] for start in starts]), rollouts=[rollout] * 4,
+    )  # fmt: skip
+
+
+class Halving:
+    """A tokenizer that darkens: its reconstructions are easy to tell from renders."""
+
+    def encode(self, video):
+        return video / 2 - 0.5
+
+    def decode(self, latents):
+        return latents
+
+
+def test_reconstructions_join_the_pool_under_the_labels_of_their_renders(pool):
+    both = reader_pool(pool, Halving(), share=0.5, noise=0.0)
+    assert len(both) == 6 and both.render[:4].tolist() == [0, 1, 2, 3]
+    shown, clean = both.pixels(torch.tensor([5, 1, 4])).float(), pool.pixels.float()
+    assert torch.equal(shown[1], clean[1])
+    for row, clip in ((0, 5), (2, 4)):
+        assert (shown[row] - clean[both.render[clip]] / 2).abs().max() <= 1
+
+
+def test_held_out_renders_are_never_trained_on_in_any_form(pool):
+    training, held_out = reader_pool(pool, Halving(), share=1.0, noise=0.0).split(1)
+    assert sorted(training.render.tolist()) == [0, 0, 1, 1, 2, 2] and held_out.render.tolist() == [3, 3]
+    last = pool.pixels[3].float()
+    assert [(clip.float() - last * share).abs().max() <= 1 for clip, share in
+            zip(held_out.pixels(torch.arange(2)), (1.0, 0.5))] == [True, True]  # fmt: skip
+
+
+def test_a_batch_pairs_pixel_frames_with_their_masks(pool, generator):
+    made = reader_pool(pool)
+    video, at, body_index, labels = draw(made, ReaderRecipe(batch=3, dense=2, augment=0.0), generator)
+    assert video.shape == (3, 3, 5, 112, 192) and at.shape == (3, 2) and body_index.shape == (3, 2, 112, 192)
+    assert all(len(set(row.tolist())) == 2 for row in at) and len(labels) == 3
+    # The ball is where its mask says: red within it, not red around it.
+    colors, _ = dense_targets(body_index, labels)
+    assert colors.shape == (3, 2, 10, 56, 96)
+    for row in range(3):
+        picture = video[row, :, at[row, 0]]
+        inside = body_index[row, 0] == 0
+        assert picture[0][inside].mean() > picture[2][inside].mean() + 0.2
+
+
+def test_corruption_is_mild_and_keyed(pool, generator):
+    video = torch.rand(2, 3, 3, 16, 16, generator=generator) * 2 - 1
+    first, again = (corrupt(video, 1.0, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(first, again) and torch.allclose(corrupt(video, 0.0, generator), video, atol=1e-6)
+    assert first.abs().max() <= 1 and 0.005 < (first - video).abs().mean() < 0.3
+
+
+def test_share_entropy_is_least_at_the_shares_themselves():
+    shares = torch.tensor([0.25, 0.75]).reshape(1, 1, 2, 1, 1)
+    best = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert share_entropy(shares.log(), shares).item() == pytest.approx(best, abs=1e-6)
+    assert share_entropy(torch.zeros(1, 1, 2, 1, 1), shares).item() > best
+
+
+def test_centroid_error_is_in_pixels():
+    mass = torch.zeros(1, 1, 10, 20, 30)
+    mass[0, 0, 2, 5:10, 5:10] = 1
+    assert centroid_error(mass.roll((1, 2), dims=(3, 4)), mass).tolist() == pytest.approx([2 * math.hypot(1, 2)])
+
+
+def test_settled_statistics_are_those_of_the_data(pool):
+    reader = Reader(ReaderConfig.default())
+    reader.initialize(torch.Generator().manual_seed(0))
+    first = reader.stem[0][1]
+    settle_statistics(reader, reader_pool(pool), ReaderRecipe(batch=2, dense=1), batches=2)
+    assert not reader.training and first.momentum == 0.1 and int(first.num_batches_tracked) == 2
+    assert first.running_mean.abs().max() > 0
+
+
+def test_a_few_steps_teach_something_and_resume(pool, tmp_path):
+    plan = Plan(steps=6, lr=2e-3, warmup=1, log_every=1, ema=0.5, cooldown=0.1)
+    recipe = ReaderRecipe(batch=2, dense=2)
+    _, figures = train_reader(pool, plan, Ranks(), tmp_path, recipe=recipe, num_held_out=1, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert len(rows) == 6 and rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert {"motion", "floor", "color_cells", "centroid", "pitch_degrees"} <= set(figures)
+    longer = replace(plan, steps=7)
+    train_reader(pool, longer, Ranks(), tmp_path, recipe=recipe, num_held_out=1, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 7 and len(rows) == 7
+
+
+def test_a_pool_without_withheld_combinations_is_warned_about(pool, tmp_path, monkeypatch):
+    """A ruler that never saw a red cylinder might call it a box: that would be the ruler's fault, not the model's."""
+    large = Pool(pixels=pool.pixels, body_index=pool.body_index, rollouts=[drop()] * 501)
+
+    def stop(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr("cosmos_lab.train.reader.Reader", stop)
+    with pytest.warns(UserWarning, match="split='any'"), pytest.raises(InterruptedError):
+        train_reader(large, Plan(steps=1), Ranks(), tmp_path)
+
+
+def test_accuracy_of_a_perfect_reader_is_perfect(pool):
+    """An oracle in the reader's place: its logits are the labels."""
+    made = reader_pool(pool)
+
+    class Oracle(Reader):
+        calls = 0
+
+        def forward(self, pixels, dense_at=None):
+            out = super().forward(pixels)
+            rows = torch.arange(Oracle.calls, Oracle.calls + len(pixels))
+            Oracle.calls += len(pixels)
+            labels = made.labels.select(rows)
+            colors, shapes = dense_targets(made.body_index[rows], labels)
+            clip = {name: 50.0 * torch.nn.functional.one_hot(labels.clip[name], logits.shape[1])
+                    for name, logits in out.clip.items()}  # fmt: skip
+            return replace(out, colors=colors.clamp(min=1e-9).log(), shapes=shapes, clip=clip, view=labels.view)
+
+    figures = reader_accuracy(Oracle(ReaderConfig.default()), made, batch=2)
+    assert figures.pop("centroid") < 1e-3 and figures.pop("pitch_degrees") < 1e-4
+    assert all(value == 1 for value in figures.values())
+    assert label_table([drop().scene]).clip["motion"].shape == (1,) and isinstance(made, ReaderPool)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from cosmos_lab.nn.attention import Attention, fused_attention, reference_attention
+from cosmos_lab.nn.layers import RMSNorm
+from cosmos_lab.nn.rope import rope_angles, rope_from_angles
+
+
+def draw(generator, *shape):
+    return torch.randn(shape, generator=generator)
+
+
+def filled_attention(generator, **sizes):
+    attention = Attention(**sizes)
+    with torch.no_grad():
+        for parameter in attention.parameters():
+            parameter.copy_(draw(generator, *parameter.shape) * parameter.shape[-1] ** -0.5)
+    return attention
+
+
+@pytest.mark.parametrize(("batch", "queries", "keys", "heads", "head_dim"), [(1, 5, 5, 1, 16), (2, 33, 7, 3, 32)])
+def test_fused_attention_equals_the_reference(generator, batch, queries, keys, heads, head_dim):
+    q = draw(generator, batch, queries, heads, head_dim)
+    k, v = (draw(generator, batch, keys, heads, head_dim) for _ in range(2))
+    # float32 sums of up to 33 terms of order one
+    torch.testing.assert_close(fused_attention(q, k, v), reference_attention(q, k, v), rtol=0, atol=2e-6)
+
+
+def test_fused_attention_in_bfloat16(generator):
+    q, k, v = (draw(generator, 1, 20, 2, 32).bfloat16() for _ in range(3))
+    # results below 2 in bfloat16 are 2^-7 apart
+    torch.testing.assert_close(fused_attention(q, k, v), reference_attention(q, k, v), rtol=0, atol=2**-7)
+
+
+def test_gradients_of_fused_attention_equal_the_references(generator):
+    inputs = [draw(generator, 1, 9, 2, 16).requires_grad_() for _ in range(3)]
+    upstream = draw(generator, 1, 9, 2, 16)
+    fast = torch.autograd.grad(fused_attention(*inputs), inputs, upstream)
+    slow = torch.autograd.grad(reference_attention(*inputs), inputs, upstream)
+    torch.testing.assert_close(fast, slow, rtol=0, atol=5e-6)
+
+
+def test_equal_keys_average_the_values(generator):
+    q, v = draw(generator, 1, 4, 2, 16), draw(generator, 1, 6, 2, 16)
+    mixed = reference_attention(q, torch.ones(1, 6, 2, 16), v)
+    torch.testing.assert_close(mixed, v.mean(dim=1, keepdim=True).expand(1, 4, 2, 16))
+
+
+def test_the_attend_function_can_be_replaced(generator):
+    attention = filled_attention(generator, width=32, num_heads=2)
+    x = draw(generator, 1, 6, 32)
+    with torch.no_grad():
+        expected = attention(x)
+        attention.attend = reference_attention
+        torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-6)
+
+
+def test_self_attention_without_rotation_ignores_the_order_of_tokens(generator):
+    attention = filled_attention(generator, width=32, num_heads=2)
+    x, order = draw(generator, 1, 6, 32), torch.tensor([3, 0, 5, 1, 4, 2])
+    rope = rope_from_angles(rope_angles(grid=(6, 1, 1), head_dim=16, ratio=(1.0, 1.0, 1.0)))
+    with torch.no_grad():
+        torch.testing.assert_close(attention(x[:, order]), attention(x)[:, order])
+        assert not torch.allclose(attention(x[:, order], rope=rope), attention(x, rope=rope)[:, order], atol=1e-3)
+
+
+def test_rows_of_zeros_in_the_text_take_part(generator):
+    """Text is not masked: a padded row has logit 0 and value 0 and so takes weight from the others."""
+    attention = filled_attention(generator, width=32, num_heads=2, context_width=24)
+    x, text = draw(generator, 1, 6, 32), draw(generator, 1, 5, 24)
+    padded = torch.cat([text, torch.zeros(1, 3, 24)], dim=1)
+    with torch.no_grad():
+        short, long = attention(x, context_B_S_D=text), attention(x, context_B_S_D=padded)
+    assert (short - long).abs().max() > 0.01 * short.abs().max()
+
+
+def test_rms_norm_rounds_once_in_bfloat16(generator):
+    """Statistics and the product with the weight are float32; rounding before the product gives other numbers."""
+    norm = RMSNorm(128)
+    with torch.no_grad():
+        norm.weight.copy_(draw(generator, 128))
+    norm.to(torch.bfloat16)
+    x = draw(generator, 64, 128).bfloat16()
+    normalised = x.float() * torch.rsqrt(x.float().square().mean(dim=-1, keepdim=True) + 1e-6)
+    assert torch.equal(norm(x), (normalised * norm.weight.float()).bfloat16())
+    assert not torch.equal(norm(x), normalised.bfloat16() * norm.weight)
+
+
+def test_heads_are_normalised_apart_with_one_weight(generator):
+    attention = filled_attention(generator, width=32, num_heads=2)
+    heads = attention.split_heads(draw(generator, 1, 3, 32))
+    assert heads.shape == (1, 3, 2, 16)
+    both = attention.q_norm(heads)
+    torch.testing.assert_close(both[:, :, 1], attention.q_norm(heads[:, :, 1]))

@@ -1,0 +1,111 @@
+"""Saving a generation and making it again."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from random_nano import pipe, random_nano, write_random_nano  # noqa: F401 (fixtures)
+
+import cosmos_lab as lab
+from cosmos_lab import video
+
+QUICK = {"num_steps": 1, "num_pixel_frames": 5, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def clip(pipe):  # noqa: F811
+    return pipe.text2world("a red ball", negative_prompt="a blue box", seed=1, **QUICK)
+
+
+def test_save_writes_clip_prompts_and_provenance(clip, tmp_path):
+    path = clip.save(tmp_path / "new" / "clip.mp4")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["clip.json", "clip.mp4", "clip.txt"]
+    written = video.read(path)
+    assert written.pixels.shape == clip.frames.shape and written.fps == clip.fps
+    assert path.with_suffix(".txt").read_text() == "[Prompt]\na red ball\n\n[Negative Prompt]\na blue box\n"
+    assert json.loads(path.with_suffix(".json").read_text()) == clip.provenance
+
+
+def test_saving_twice_makes_the_same_bytes(clip, tmp_path):
+    first, second = (clip.save(tmp_path / name).read_bytes() for name in ("1.mp4", "2.mp4"))
+    assert first == second
+
+
+def test_a_wrong_suffix_is_refused_before_anything_is_written(clip, pipe, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match="a clip is saved as .mp4"):
+        clip.save(tmp_path / "clip.avi")
+    picture = pipe.text2image("a red ball", num_steps=1, progress=False)
+    with pytest.raises(ValueError, match="a picture is saved as .jpg, .png"):
+        picture.save(tmp_path / "picture.txt")
+    assert list(tmp_path.iterdir()) == []
+    assert Image.open(picture.save(tmp_path / "picture.png")).size == (192, 112)
+
+
+def test_replay_makes_the_same_generation(clip, pipe, tmp_path):  # noqa: F811
+    assert lab.replay(clip, pipe=pipe, progress=False) == clip
+    path = clip.save(tmp_path / "clip.mp4")
+    for file in (path, path.with_suffix(".json"), str(path)):
+        # Without a pipeline: the provenance says which model to load.
+        assert lab.replay(file, progress=False) == clip
+
+
+def test_replay_of_a_continued_clip_reads_its_input_again(pipe, tmp_path):  # noqa: F811
+    Image.fromarray(np.full((60, 80, 3), 90, dtype=np.uint8)).save(tmp_path / "start.png")
+    made = pipe.image2world(tmp_path / "start.png", "a red ball", **QUICK)
+    made.save(tmp_path / "clip.mp4")
+    assert lab.replay(tmp_path / "clip.mp4", pipe=pipe, progress=False) == made
+    Image.fromarray(np.full((60, 80, 3), 91, dtype=np.uint8)).save(tmp_path / "start.png")
+    with pytest.raises(ValueError, match="start.png has changed since"):
+        lab.replay(tmp_path / "clip.mp4", pipe=pipe, progress=False)
+    # In memory the generation still holds what it was given.
+    assert lab.replay(made, pipe=pipe, progress=False) == made
+    (tmp_path / "start.png").unlink()
+    with pytest.raises(FileNotFoundError, match="start.png is gone"):
+        lab.replay(tmp_path / "clip.mp4", pipe=pipe, progress=False)
+
+
+def test_replay_says_what_it_cannot_know(clip, pipe, tmp_path):  # noqa: F811
+    from_memory = pipe.image2world(clip.frames[0], "a red ball", **QUICK)
+    assert lab.replay(from_memory, pipe=pipe, progress=False) == from_memory
+    with pytest.raises(ValueError, match="input was given in memory"):
+        lab.replay(from_memory.save(tmp_path / "a.mp4"), pipe=pipe, progress=False)
+    embeds = pipe.model.text.encode(["a red ball"])
+    by_hand = pipe.text2world("", prompt_embeds=embeds, **QUICK)
+    with pytest.raises(ValueError, match="prompt_embeds were given in memory"):
+        lab.replay(by_hand.save(tmp_path / "b.mp4"), pipe=pipe, progress=False)
+    with pytest.raises(FileNotFoundError, match="no provenance"):
+        lab.replay(tmp_path / "nothing.mp4", pipe=pipe)
+    (tmp_path / "odd.json").write_text('{"prompt": "a"}')
+    with pytest.raises(ValueError, match="odd.json is no provenance"):
+        lab.replay(tmp_path / "odd.json", pipe=pipe)
+
+
+def test_replay_refuses_other_weights(clip, tmp_path):
+    write_random_nano(tmp_path / "other", seed=1)
+    with pytest.raises(ValueError, match="it was made with weights"):
+        lab.replay(clip, pipe=lab.load(tmp_path / "other"), progress=False)
+
+
+def test_equality_counts_pixels_and_provenance_but_not_timing(clip):
+    from dataclasses import replace
+
+    assert replace(clip, timing={"denoise": 99.0}) == clip
+    brighter = clip.frames.copy()
+    brighter[0, 0, 0, 0] ^= 1
+    assert replace(clip, frames=brighter) != clip
+    assert replace(clip, provenance={**clip.provenance, "weights": "0" * 64}) != clip
+
+
+def test_it_shows_itself(clip, pipe):  # noqa: F811
+    shown = clip._repr_html_()
+    assert "<video" in shown and " loop autoplay muted" in shown and "a red ball" in shown and "NOT_CHECKED" in shown
+    assert "<img" in pipe.text2image("a <b>", num_steps=1, progress=False)._repr_html_()
+    hostile = pipe.text2world("<script>alert(1)</script>", **QUICK)._repr_html_()
+    assert "<script>" not in hostile
+    assert "a red ball" in repr(clip)
+
+
+def test_what_the_user_switched_off_is_recorded(pipe):  # noqa: F811
+    settings = pipe.text2world("a red ball", guardrail=False, refine=False, **QUICK).provenance["settings"]
+    assert (settings["guardrail"], settings["refiner"]) == ("DISABLED", "DISABLED")
