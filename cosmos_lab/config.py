@@ -116,7 +116,10 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One world model. `sizes` maps a resolution's label and an aspect ratio to (width, height) in pixels."""
+    """One world model. `sizes` maps a resolution's label and an aspect ratio to (width, height) in pixels.
+
+    `like` is the card as which a folder that cannot tell was asked to sample.
+    """
 
     name: str
     generation: str
@@ -137,6 +140,7 @@ class Card:
     first_frame: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     conventions: str = "official"
+    like: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("conventions", self.conventions, CONVENTIONS)

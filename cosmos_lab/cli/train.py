@@ -4,18 +4,21 @@ import argparse
 from pathlib import Path
 
 STAGES = ("words", "tokenizer", "world", "reader", "export")
+TRAINED = ("tokenizer", "world", "reader")
 # Peak learning rate, clips in a batch of one GPU, decay of the weight average.
 DEFAULTS = {"tokenizer": (1e-3, 16, 0.999), "world": (1.2e-3, 128, 0.9995), "reader": (2e-3, 32, 0.995)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=STAGES, help="what to train; export writes the folder that load reads")
+    parser.add_argument("stages", nargs="+", choices=STAGES, help="what to train, in this order, on the same clips")
     parser.add_argument("--folder", type=Path, default=Path("runs/nano"), help="weights, logs, resumable state")
     parser.add_argument("--destination", type=Path, default=Path("assets/nano"), help="export: the model folder")
     parser.add_argument("--clips", type=int, default=20_000, help="training clips over all GPUs")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
-    parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long; sets the schedule")
+    parser.add_argument("--render_minutes", type=float, default=float("inf"), help="train on what is rendered by then")
+    parser.add_argument("--steps", type=int, default=100_000, help="steps of each trained stage")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[float("inf")],
+                        help="wall-clock of each trained stage, or one for all; sets the schedule")
     parser.add_argument("--batch", type=int, help="clips a step on each GPU")
     parser.add_argument("--lr", type=float, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=300, help="steps of rising learning rate")
@@ -29,35 +32,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from cosmos_lab.train import nano
 
-    if args.stage == "words":
+    trained = [stage for stage in args.stages if stage in TRAINED]
+    if len(args.minutes) not in (1, len(trained)):
+        raise ValueError(f"--minutes takes one number, or one for each of {', '.join(trained)}")
+    if len(trained) > 1 and (args.batch or args.lr):
+        raise ValueError("--batch and --lr are of one stage; train one at a time to set them")
+    if "words" in args.stages:
         nano.train_words(args.folder, seed=args.seed)
-    elif args.stage == "export":
+    if trained:
+        _train(args, trained)
+    if "export" in args.stages:
         print(f"wrote {args.destination}, digest {nano.export(args.folder, args.destination)}")
-    else:
-        _train(args)
     return 0
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace, trained: list[str]) -> None:
     from cosmos_lab.train import nano
-    from cosmos_lab.train.clips import ClipSource
-    from cosmos_lab.train.loop import Plan
+    from cosmos_lab.train.clips import ClipSource, render_pool
     from cosmos_lab.train.ranks import join
-    from cosmos_lab.train.world_model import WorldRecipe
 
-    lr, batch, ema = DEFAULTS[args.stage]
-    batch = args.batch or batch
-    plan = Plan(steps=args.steps, minutes=args.minutes, lr=args.lr or lr, warmup=args.warmup, cooldown=args.cooldown,
-                ema=ema, seed=args.seed)
-    source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers)
     ranks = join(args.device)
+    source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes)
+    pool = render_pool(source, ranks)
+    held_out = nano.held_out_pool(ranks, args.workers)
+    minutes = args.minutes * len(trained) if len(args.minutes) == 1 else args.minutes
+    for name, limit in zip(trained, minutes, strict=True):
+        figures = nano.train_stage(name, _stage(args, name, limit, source, ranks), pool, held_out)
+        if ranks.first:
+            print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
+
+
+def _stage(args: argparse.Namespace, name: str, minutes: float, source: object, ranks: object) -> object:
+    from cosmos_lab.train.loop import Plan
+    from cosmos_lab.train.nano import Stage
+
+    lr, batch, ema = DEFAULTS[name]
+    plan = Plan(steps=args.steps, minutes=minutes, lr=args.lr or lr, warmup=args.warmup, cooldown=args.cooldown,
+                ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
-    stage = nano.Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile)
-    if args.stage == "tokenizer":
-        figures = nano.train_tokenizer_stage(stage)
-    elif args.stage == "world":
-        figures = nano.train_world_stage(stage, WorldRecipe(batch=batch))
-    else:
-        figures = nano.train_reader_stage(stage)
-    if stage.ranks.first:
-        print(" ".join(f"{name}={value:.4g}" for name, value in figures.items()))
+    return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=args.batch or batch, compile=compile)

@@ -170,6 +170,7 @@ def _over_seeds(
 def _physics_figures(runner: Runner) -> list[Figure]:
     """Gravity, fall-time ratios and rolling speed, from clips with a fixed camera whose prompts state the sizes."""
     rows: dict[str, dict[str, np.ndarray]] = {"gravity": {}, "ratio": {}, "speed": {}}
+    measured: list[Figure] = []
     for name in ("falls", "rolls"):
         number = getattr(runner.extent, name)
         if number == 0:
@@ -184,9 +185,18 @@ def _physics_figures(runner: Runner) -> list[Figure]:
                 rows["ratio"][kind] = physics.fall_time_ratios(falls)
             else:
                 rows["speed"][kind] = all_speeds(readings, group.rollouts)
+        key, balls = ("gravity", _falling_balls(group.rollouts)) if name == "falls" else ("speed", len(group))
+        shares = {kind: len(values) / balls for kind, values in rows[key].items()}
+        measured.append(Figure(name=f"physics: {name} that can be measured", value=shares["model"], number=balls,
+                               rendered=shares["rendered"], reconstructed=shares["reconstructed"]))  # fmt: skip
     titles = {"gravity": ("physics: gravity in m/s²", 9.81), "ratio": ("physics: fall-time ratio", 1.0),
               "speed": ("physics: rolling speed kept", 1.0)}  # fmt: skip
-    return [_median_figure(*titles[key], values) for key, values in rows.items() if values]
+    return [_median_figure(*titles[key], values) for key, values in rows.items() if values] + measured
+
+
+def _falling_balls(rollouts: Sequence[Rollout]) -> int:
+    scenes = [rollout.scene for rollout in rollouts]
+    return sum(scene.body(name).shape == "sphere" for scene in scenes for name in scene.facts["actors"])
 
 
 def _median_figure(name: str, lawful: float, values: dict[str, np.ndarray]) -> Figure:

@@ -55,8 +55,8 @@ def judge(
     physics = None
     if law in tolerances and (rendered is None or np.isfinite(law_error(rendered, case.scene))):
         physics = tolerances[law].admits(law_error(reading, case.scene, case.size_is_stated))
-    faults = permanence_faults(reading, case.asked.groups)
-    return Verdict(attributes=all(obeys(reading, case.asked).values()), physics=physics, permanence=not faults)
+    permanence = reading.readable and not permanence_faults(reading, case.asked.groups)
+    return Verdict(attributes=all(obeys(reading, case.asked).values()), physics=physics, permanence=permanence)
 
 
 def joint_rates(verdicts: Sequence[Verdict], cases: Sequence[Case]) -> dict[str, Rate]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
 CLAIM_MIME = "application/vnd.cosmos-lab.claim+json"
 
 
@@ -26,12 +25,3 @@ def claims_table(notebooks: Iterable[Path | str], *, folder: str = "notebooks") 
             cells = (text, claim["measured"], claim["bound"], controls)
             rows.append(f"| {link} | " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
-
-
-def with_claims(text: str, notebooks: Iterable[Path | str]) -> str:
-    """A README with the table between its two `claims` comments made anew; unchanged where it has none."""
-    if BEGIN not in text or END not in text:
-        return text
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    return f"{before}{BEGIN}\n{claims_table(notebooks)}{END}{after}"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import cosmos_lab
 from cosmos_lab.files import sha256, write_text
-from cosmos_lab.notebook.claims import with_claims
 from cosmos_lab.notebook.normalize import Json, normalize
+from cosmos_lab.notebook.readme import save_thumbnail, with_notebooks
 
 LIBRARY = Path(cosmos_lab.__file__).parent
 SECONDS = 600
@@ -128,14 +128,17 @@ def weights_digest() -> str:
 
 
 def update_readme(notebooks: list[Path]) -> None:
-    """Makes the table of claims in the README one folder up anew, if it has a place for it."""
+    """Makes the pictures of these notebooks, and the README's map and claims of all beside them, anew."""
     folder = notebooks[0].resolve().parent
     readme = folder.parent / "README.md"
-    if readme.is_file():
-        text = readme.read_text(encoding="utf-8")
-        fresh = with_claims(text, find([folder]))
-        if fresh != text:
-            write_text(readme, fresh)
+    if not readme.is_file():
+        return
+    for notebook in notebooks:
+        save_thumbnail(notebook, folder.parent / "assets" / "notebooks")
+    text = readme.read_text(encoding="utf-8")
+    fresh = with_notebooks(text, find([folder]))
+    if fresh != text:
+        write_text(readme, fresh)
 
 
 if __name__ == "__main__":

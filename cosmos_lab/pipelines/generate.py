@@ -272,6 +272,7 @@ class Pipeline:
             "model": self.name,
             "weights": self.model.digest,
             "conventions": self.card.conventions,
+            "like": self.card.like,
             "settings": asdict(call.settings),
             "tokens": tokens,
             "input": None if call.source is None else call.source.described(),
@@ -295,11 +296,13 @@ def load(
     ema: bool = False,
     lora: Lora | None = None,
     text_encoder: bool = True,
+    like: str | None = None,
 ) -> Pipeline:
     """Load a model by its card's name, from a folder of `runtime.checkpoints.save_model` or in diffusers' layout.
 
     checkpoints: the root of the official files, "checkpoints" by default. conventions: see `cosmos_lab.conventions`.
-    dit_path, ema, lora, text_encoder, text_dtype: see `runtime.official.load_official`.
+    dit_path, ema, lora, text_encoder, text_dtype: see `runtime.official.load_official`; like, for a diffusers folder:
+    the card as which it samples, such as "predict2.5-2b-pre-trained".
     Without a device, the GPU if there is one. Without a dtype, bfloat16 on a GPU and float32 on a CPU.
     Raises ValueError for an unknown name, dtype or an option that would not be used, and WeightsError (an OSError) for
     missing or damaged weights.
@@ -313,7 +316,7 @@ def load(
         dtype = known[dtype]
     model = load_any(
         name, checkpoints=checkpoints, device=device, dtype=dtype, text_dtype=text_dtype, conventions=conventions,
-        dit_path=dit_path, ema=ema, lora=lora, text_encoder=text_encoder,
+        dit_path=dit_path, ema=ema, lora=lora, text_encoder=text_encoder, like=like,
     )  # fmt: skip
     first = model.card.first_frame
     open_first = partial(

@@ -22,7 +22,7 @@ def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progr
     provenance = made.provenance if isinstance(made, Generation) else read_provenance(made)
     pipe = pipe or load(
         provenance["model"], device=provenance["device"], dtype=provenance["dtype"],
-        conventions=provenance.get("conventions", "official"),
+        conventions=provenance.get("conventions", "official"), like=provenance.get("like"),
     )  # fmt: skip
     if pipe.model.digest != provenance["weights"]:
         raise ValueError(

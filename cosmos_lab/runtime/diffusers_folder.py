@@ -73,15 +73,17 @@ def load_diffusers(
     dtype: torch.dtype = torch.float32,
     text_dtype: torch.dtype | None = None,
     text_encoder: bool = True,
+    like: str | None = None,
 ) -> Model:
     """Read a diffusers folder of a Cosmos pipeline, straight to a device and dtype.
 
     text_dtype: None for `dtype`. text_encoder: False leaves it away; prompts are then given as embeddings.
+    like: the card whose way of sampling is followed, where it is not that of the pipeline's class (see `KINDS`).
     Raises ValueError for a device or dtype that is not there, and WeightsError naming file, key and fix; configurations
     are all read before the first weight.
     """
     device, folder = check_device(device, dtype), Path(folder)
-    card = card_of(folder)
+    card = card_of(folder, like=like)
     parts = {"transformer": folder / "transformer", "vae": folder / "vae"}
     if text_encoder:
         parts |= {"text_encoder": folder / "text_encoder"}
@@ -98,8 +100,11 @@ def load_diffusers(
     return Model(card=card, dit=dit, vae=vae, text=text, digest=fingerprint(parts.values()))
 
 
-def card_of(folder: str | Path) -> Card:
-    """The card of a diffusers folder, from its configurations alone.
+def card_of(folder: str | Path, like: str | None = None) -> Card:
+    """The card of a diffusers folder, from its configurations alone, sampled as the card `like`.
+
+    A folder does not tell Predict2.5's pre-trained weights from post-trained ones, nor Predict1's from Cosmos-1.0's:
+    without `like` they are taken for post-trained and for Cosmos-1.0.
 
     Raises WeightsError for a pipeline that is not one of the five, or a part that is missing or of another class.
     """
@@ -114,7 +119,7 @@ def card_of(folder: str | Path) -> Card:
     transformer = _config(folder / "transformer" / "config.json", "CosmosTransformer3DModel")
     vae = _config(folder / "vae" / "config.json", kind.vae)
     _config(folder / "scheduler" / "scheduler_config.json", kind.scheduler)
-    base = catalog.card(kind.card)
+    base = _base(kind, like)
     # A class that conditions on pixel frames counts the mask among its input channels; text2world and images have none.
     dit = _dit_config(transformer, base.dit)
     tokenizer = _wavelet_config(vae) if kind.vae == "AutoencoderKLCosmos" else _wan_config(vae)
@@ -122,9 +127,20 @@ def card_of(folder: str | Path) -> Card:
     resolution = next(iter(sizes))
     return replace(
         base, name=folder.name, size=f"{transformer['num_layers']} blocks", dit=dit, tokenizer=tokenizer, sizes=sizes,
-        resolution=resolution, aspect_ratio=next(iter(sizes[resolution])), files={}, first_frame=None,
+        resolution=resolution, aspect_ratio=next(iter(sizes[resolution])), files={}, first_frame=None, like=like,
         text=Text(kind=base.text.kind, num_tokens=base.text.num_tokens),
     )  # fmt: skip
+
+
+def _base(kind: Kind, like: str | None) -> Card:
+    usual, base = catalog.card(kind.card), catalog.card(like or kind.card)
+
+    def essence(card: Card) -> tuple:
+        return type(card.tokenizer), card.text.kind, card.dit.condition_mask, card.sampling.parametrization
+
+    if essence(base) != essence(usual):
+        raise ValueError(f"a folder of this kind is not like {base.name}; choose a card like {usual.name}")
+    return base
 
 
 def _config(path: Path, class_name: str) -> dict:

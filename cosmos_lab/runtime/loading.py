@@ -23,6 +23,7 @@ def load_any(
     ema: bool = False,
     lora: Lora | None = None,
     text_encoder: bool = True,
+    like: str | None = None,
 ) -> Model:
     """Read a model by its card's name or from a folder; the options are those of `load_official` and `load_diffusers`.
 
@@ -33,13 +34,16 @@ def load_any(
     by_hand = {"checkpoints": checkpoints, "dit_path": dit_path, "ema": ema, "lora": lora}
     if is_diffusers_folder(folder):
         _refuse(by_hand, f"the diffusers folder {folder}")
-        model = load_diffusers(folder, device=device, dtype=dtype, text_dtype=text_dtype, text_encoder=text_encoder)
+        model = load_diffusers(
+            folder, device=device, dtype=dtype, text_dtype=text_dtype, text_encoder=text_encoder, like=like
+        )
     elif (folder / MANIFEST).is_file() or (card is not None and "folder" in card.files):
-        _refuse(by_hand | {"text_dtype": text_dtype}, f"{name}, which is a whole folder of its own,")
+        _refuse(by_hand | {"text_dtype": text_dtype, "like": like}, f"{name}, which is a whole folder of its own,")
         model = load_model(find_folder(card.name) if card else folder, device=device, dtype=dtype)
     elif folder.is_dir() and card is None:
         raise WeightsError(f"{folder} holds no model: neither {MANIFEST} nor diffusers' {INDEX}. Name another folder")
     else:
+        _refuse({"like": like}, f"{name}, which samples as its own card says,")
         model = load_official(
             catalog.card(str(name)), "checkpoints" if checkpoints is None else checkpoints, device=device, dtype=dtype,
             text_dtype=text_dtype, dit_path=dit_path, ema=ema, lora=lora, text_encoder=text_encoder,

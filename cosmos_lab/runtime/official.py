@@ -9,7 +9,7 @@ A card names its files; the `nvidia/` may be left away or put in front.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def load_official(
     if text_encoder:
         own = torch.float32 if card.text.kind == "t5" else dtype
         text = load_text(files["text"], card.text, device=device, dtype=text_dtype or own)
-    return Model(card=card, dit=dit, vae=vae, text=text, digest=fingerprint(files.values()))
+    return Model(card=card, dit=dit, vae=vae, text=text, digest=fingerprint(files.values(), choices=f"{ema} {lora}"))
 
 
 def find_files(
@@ -138,9 +138,12 @@ def load_vae(
     return build(lambda: WaveletVAE(card.tokenizer), state, path, device=device, dtype=dtype)
 
 
-def fingerprint(paths: object) -> str:
-    """SHA-256 over the names, sizes and first and last MiB of the weight files: whole ones would take minutes."""
-    digest = hashlib.sha256()
+def fingerprint(paths: Iterable[Path], choices: str = "") -> str:
+    """SHA-256 over the names, sizes and first and last MiB of the weight files: whole ones would take minutes.
+
+    `choices` stands for what was made of them beside reading.
+    """
+    digest = hashlib.sha256(choices.encode())
     for path in paths:
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:

@@ -57,7 +57,7 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
 
 class _Reader(pickle.Unpickler):
     def __init__(self, archive: ZipFile, root: str, path: Path) -> None:
-        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
+        super().__init__(io.BytesIO(_stored(archive, f"{root}/data.pkl")))
         self.archive, self.root, self.path = archive, root, path
         self.storages: dict[str, Tensor] = {}
 
@@ -83,11 +83,9 @@ class _Reader(pickle.Unpickler):
         return self.storages[name]
 
     def _storage(self, name: str, dtype: torch.dtype, count: int) -> Tensor:
-        entry = self.archive.getinfo(f"{self.root}/data/{name}")
-        # Compressed entries do not occur, and could unpack to any size.
-        if entry.compress_type != ZIP_STORED or entry.file_size < count * dtype.itemsize:
-            raise ValueError(f"storage {name} has {entry.file_size} bytes for {count} numbers")
-        data = bytearray(self.archive.read(entry))
+        data = bytearray(_stored(self.archive, f"{self.root}/data/{name}"))
+        if len(data) < count * dtype.itemsize:
+            raise ValueError(f"storage {name} has {len(data)} bytes for {count} numbers")
         return torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
 
     @staticmethod
@@ -111,6 +109,14 @@ class _Reader(pickle.Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): tensor,
             ("torch._utils", "_rebuild_parameter"): parameter,
         }
+
+
+def _stored(archive: ZipFile, name: str) -> bytes:
+    """An entry's bytes. Compressed ones do not occur in an honest archive, and could unpack to any size."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != ZIP_STORED:
+        raise ValueError(f"its entry {name} is compressed")
+    return archive.read(entry)
 
 
 def _root(archive: ZipFile, path: Path) -> str:

@@ -4,6 +4,7 @@ Nothing is stored but seeds: the same seeds give the same clips on every machine
 """
 
 import multiprocessing
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,13 +30,16 @@ CAPTION_COUNTS = {"short": 2, "sentence": 3, "dense": 3}
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSource:
-    """Which clips: `count` seeds from `first_seed` on, simulated by `workers` processes, rendered `batch` at a time."""
+    """Which clips: `count` seeds from `first_seed` on, simulated by `workers` processes.
+
+    With `minutes`, rendering stops after that long and the clips made so far are all there are.
+    """
 
     count: int
     first_seed: int = 0
     split: str = "train"
     workers: int = 2
-    batch: int = 16
+    minutes: float = float("inf")
 
     def part(self, ranks: Ranks) -> "ClipSource":
         """This rank's share: equally many seeds, none in common with another rank."""
@@ -43,10 +47,24 @@ class ClipSource:
         return replace(self, count=share, first_seed=self.first_seed + ranks.rank * share,
                        workers=max(1, self.workers // ranks.size))
 
-    def rollouts(self) -> Iterator[list[Rollout]]:
-        """Batches in the order of the seeds; the processes simulate ahead while the caller renders."""
-        seeds = range(self.first_seed, self.first_seed + self.count)
-        return batched(simulate_many(seeds, split=self.split, workers=self.workers), self.batch)
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Rendered clips on one device with their scenes' captions.
+
+    `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8; `captions` holds CAPTION_COUNTS of each clip.
+    """
+
+    pixels: Tensor
+    body_index: Tensor
+    rollouts: list[Rollout]
+    captions: list[str]
+
+    def first(self, count: int) -> "Pool":
+        """The first `count` clips."""
+        told = count * sum(CAPTION_COUNTS.values())
+        return Pool(pixels=self.pixels[:count], body_index=self.body_index[:count], rollouts=self.rollouts[:count],
+                    captions=self.captions[:told])
 
 
 def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
@@ -55,33 +73,11 @@ def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
     return iter(lambda: list(islice(items, size)), [])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """Rendered clips on one device: `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8, their rollouts."""
-
-    pixels: Tensor
-    body_index: Tensor
-    rollouts: list[Rollout]
-
-
-def pictures(source: ClipSource, device: torch.device, progress: bool) -> Iterator[tuple[list[Rollout], Tensor, Tensor]]:
-    """Rendered batches of a source, in the order of its seeds."""
-    bar = tqdm(total=source.count, desc="rendering", disable=not progress, mininterval=5)
-    for batch in source.rollouts():
-        shown = render(batch, device=device, compile=device.type == "cuda")
-        bar.update(len(batch))
-        yield batch, shown.pixels, shown.body_index
-    bar.close()
-
-
-def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
-    """This rank's share of a source, rendered and kept on its device."""
-    rollouts, pixels, indices = [], [], []
-    for batch, picture, index in pictures(source.part(ranks), ranks.device, progress and ranks.first):
-        rollouts += batch
-        pixels.append(picture)
-        indices.append(index)
-    return Pool(pixels=torch.cat(pixels), body_index=torch.cat(indices), rollouts=rollouts)
+def alike(rollouts: Iterable[Rollout], size: int, among: int = 512) -> Iterator[list[Rollout]]:
+    """Lists of up to `size` rollouts with about equally many bodies and the same light, which render fastest together."""
+    for wide in batched(rollouts, among):
+        wide.sort(key=lambda rollout: (rollout.scene.light == "soft", len(rollout.scene.bodies)))
+        yield from batched(wide, size)
 
 
 def captions_of(scenes: list[Scene]) -> list[str]:
@@ -90,18 +86,39 @@ def captions_of(scenes: list[Scene]) -> list[str]:
     return [caption(scene, length, seed=seed) for scene in scenes for length, seed in kinds]
 
 
-@torch.no_grad()
-def latent_bank(source: ClipSource, vae: WaveletVAE, text: T5TextEncoder, ranks: Ranks) -> LatentBank:
-    """This rank's share of a source as normalised latents and caption tokens, kept on its device."""
-    source = source.part(ranks)
-    latents, told = [], []
+def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
+    """This rank's share of a source: simulated by processes, rendered and kept on its device, told by processes."""
+    source, device = source.part(ranks), ranks.device
+    pixels = torch.empty(source.count, 33, 112, 192, 3, dtype=torch.uint8, device=device)
+    body_index = torch.empty(source.count, 33, 112, 192, dtype=torch.int8, device=device)
+    seeds = range(source.first_seed, source.first_seed + source.count)
+    bar = tqdm(total=source.count, desc="rendering", disable=not (progress and ranks.first), mininterval=5)
+    done, told, begun = [], [], time.monotonic()
     # Captions take a fifth of the time of simulation, hence a fifth of the processes.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 5)) as tellers:
-        for batch, pixels, _ in pictures(source, ranks.device, ranks.first):
+        simulated = simulate_many(seeds, split=source.split, workers=source.workers)
+        for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
             told.append(tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],)))
-            with torch.autocast(ranks.device.type, dtype=torch.bfloat16):
-                latents.append(vae.encode(as_video(pixels)).half())
-        captions = [text_of_one for future in told for text_of_one in future.get()]
-    ids = text.tokenize(captions).ids.to(device=ranks.device, dtype=torch.int16)
-    tokens = rearrange(ids, "(clips captions) n -> clips captions n", captions=sum(CAPTION_COUNTS.values()))
-    return LatentBank(latents=torch.cat(latents), tokens=tokens)
+            shown = render(batch, device=device, compile=device.type == "cuda")
+            place = slice(len(done), len(done) + len(batch))
+            pixels[place], body_index[place] = shown.pixels, shown.body_index
+            done += batch
+            bar.update(len(batch))
+            if time.monotonic() - begun > 60 * source.minutes:
+                break
+        captions = [text for future in told for text in future.get()]
+    bar.close()
+    return Pool(pixels=pixels[: len(done)], body_index=body_index[: len(done)], rollouts=done, captions=captions)
+
+
+@torch.no_grad()
+def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 16) -> LatentBank:
+    """A pool as normalised latents and caption tokens, on the pool's device."""
+    device = pool.pixels.device
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        latents = [vae.encode(as_video(part)).half() for part in pool.pixels.split(batch)]
+    # Outside: autocast has no rule for joining float16 on a CPU.
+    latents = torch.cat(latents)
+    ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
+    tokens = rearrange(ids, "(clips captions) n -> clips captions n", clips=len(latents))
+    return LatentBank(latents=latents, tokens=tokens)

@@ -11,6 +11,7 @@ interrupted, and leaves the averaged weights.
 
 import json
 import platform
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ import torch
 from torch import nn
 
 from cosmos_lab.catalog import nano_card
+from cosmos_lab.files import whole, write_json
 from cosmos_lab.nn.block import Block
 from cosmos_lab.nn.dit import DiT
-from cosmos_lab.nn.wavelet_vae import Level, Middle, WaveletVAE
+from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
 from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weights
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
-from cosmos_lab.train.clips import ClipSource, latent_bank, render_pool
+from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
 from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
@@ -45,16 +47,12 @@ class Stage:
     plan: Plan
     ranks: Ranks
     batch: int
-    held_out: int = 256
     compile: bool = True
 
     @property
     def runs(self) -> Path:
         """Log and resumable state."""
         return self.folder / "runs"
-
-    def held_out_source(self) -> ClipSource:
-        return ClipSource(count=self.held_out, first_seed=HELD_OUT_SEED, split="any", workers=self.source.workers)
 
     def describe(self, name: str, figures: dict[str, float]) -> None:
         """Writes `NAME.json`: plan, clips, hardware, wall-clock and figures of a finished stage."""
@@ -63,7 +61,7 @@ class Stage:
         notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
                  "hardware": f"{self.ranks.size} x {hardware}", "torch": torch.__version__, "figures": figures,
                  "finished": time.strftime("%Y-%m-%d")}
-        (self.folder / f"{name}.json").write_text(json.dumps(notes, indent=1) + "\n")
+        write_json(self.folder / f"{name}.json", _finite(notes))
 
 
 def train_words(folder: Path, captions: int = 12_000, seed: int = 0, vocab_size: int = 2048) -> None:
@@ -97,33 +95,44 @@ def build_dit(folder: Path, ranks: Ranks) -> DiT:
     return dit.to(ranks.device)
 
 
-def train_tokenizer_stage(stage: Stage) -> dict[str, float]:
+def held_out_pool(ranks: Ranks, workers: int, count: int = 128) -> Pool:
+    """Clips of both splits that no stage trains on; every rank renders them for itself."""
+    source = ClipSource(count=count, first_seed=HELD_OUT_SEED, split="any", workers=max(1, workers // ranks.size))
+    return render_pool(source, Ranks(device=ranks.device), progress=False)
+
+
+def train_stage(name: str, stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
+    """Trains the stage of that name; returns its figures on held-out clips."""
+    if name == "tokenizer":
+        return train_tokenizer_stage(stage, pool, held_out)
+    if name == "world":
+        return train_world_stage(stage, pool, held_out, WorldRecipe(batch=stage.batch))
+    return train_reader_stage(stage, pool)
+
+
+def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
     """Trains the video tokenizer, measures its latent statistics and its PSNR on unseen clips."""
     vae = build_vae(stage.folder, stage.ranks)
-    held_out = render_pool(stage.held_out_source(), Ranks(device=stage.ranks.device), progress=False).pixels
-    pool = render_pool(stage.source, stage.ranks).pixels
     if stage.compile:
-        compile_blocks(vae, (Level, Middle))
+        compile_blocks(vae, (ResBlock,))
     training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
-    train(training, tokenizer_loss(vae, pool, stage.batch), stage.runs / "tokenizer",
-          observe=lambda: {"held_out_psnr": reconstruction_psnr(vae, held_out[:64]).mean().item()})
+    train(training, tokenizer_loss(vae, pool.pixels, stage.batch), stage.runs / "tokenizer")
     training.swap_average()
-    set_latent_statistics(vae, pool)
+    set_latent_statistics(vae, pool.pixels)
     stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
-    figures = {"held_out_psnr": reconstruction_psnr(vae, held_out).mean().item()}
+    figures = {"held_out_psnr": reconstruction_psnr(vae, held_out.pixels).mean().item()}
     if stage.ranks.first:
         save_weights(stage.folder / "vae.safetensors", vae, dtype=torch.float16)
-        stage.describe("tokenizer_training", figures)
+        stage.describe("tokenizer_training", {**figures, "steps": training.step})
+    stage.ranks.barrier()
     return figures
 
 
-def train_world_stage(stage: Stage, recipe: WorldRecipe) -> dict[str, float]:
+def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
     """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
+    validation, bank = latent_bank(held_out, vae, text), latent_bank(pool, vae, text)
     dit = build_dit(stage.folder, stage.ranks)
-    single = Ranks(device=stage.ranks.device)
-    validation = latent_bank(stage.held_out_source(), vae, text, single)
-    bank = latent_bank(stage.source, vae, text, stage.ranks)
     if stage.compile:
         compile_blocks(dit, (Block,))
     modules = nn.ModuleDict({"dit": dit, "text": text})
@@ -135,19 +144,20 @@ def train_world_stage(stage: Stage, recipe: WorldRecipe) -> dict[str, float]:
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
         save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
-        stage.describe("world_training", {**figures, "steps": training.step})
+        stage.describe("world_training", {**figures, "steps": training.step, "clips": len(pool.rollouts) * stage.ranks.size})
+    stage.ranks.barrier()
     return figures
 
 
-def train_reader_stage(stage: Stage) -> dict[str, float]:
+def train_reader_stage(stage: Stage, pool: Pool) -> dict[str, float]:
     """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
     vae = build_vae(stage.folder, stage.ranks)
-    pool = render_pool(stage.source, stage.ranks)
-    reader, figures = train_reader(pool, stage.plan, stage.ranks, stage.runs / "reader", vae=vae,
-                                   recipe=ReaderRecipe(batch=stage.batch))
+    # A ruler needs fewer clips than a world.
+    reader, figures = train_reader(pool.first(6_000), stage.plan, stage.ranks, stage.runs / "reader", vae=vae,
+                                   recipe=ReaderRecipe(batch=stage.batch, withheld=800))
     if stage.ranks.first:
         save_weights(stage.folder / "reader.safetensors", reader, dtype=torch.float16)
-        stage.describe("reader_training", figures)
+        stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
 
 
@@ -155,8 +165,19 @@ def export(folder: Path, destination: Path) -> str:
     """Writes the model folder that `lab.load` reads from the weights of all stages; returns its digest."""
     ranks = Ranks()
     notes = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*_training.json"))}
-    return save_model(destination, card=nano_card(), dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
-                      text=build_text(folder, ranks), notes=notes)
+    digest = save_model(destination, card=nano_card(), dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
+                        text=build_text(folder, ranks), notes=notes)
+    if (folder / "reader.safetensors").is_file():
+        with whole(destination / "reader.safetensors") as beside:
+            shutil.copyfile(folder / "reader.safetensors", beside)
+    return digest
+
+
+def _finite(value: object) -> object:
+    """JSON has no infinity: an unlimited number becomes null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if value == float("inf") else value
 
 
 def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
@@ -165,8 +186,6 @@ def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
     if state.is_file():
         training.resume(state)
     return training
-
-
 
 
 def _fill(module: nn.Module, file: Path) -> None:

@@ -4,7 +4,7 @@ The reader must judge generated clips, so it also sees what a decoder does to ed
 encoded, perturbed in latent space and decoded again, under the labels of the clean render.
 """
 
-import warnings
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,22 +16,32 @@ from torch.nn import functional as F
 from cosmos_lab.evaluation.labels import PROP, VIEW_SCALES, LabelTable, dense_targets, label_table
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, ReaderOutput
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
-from cosmos_lab.train.clips import Pool
+from cosmos_lab.train.clips import ClipSource, Pool, render_pool
 from cosmos_lab.train.loop import LossFunction, Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.tokenizer import as_video, perturb
 from cosmos_lab.worlds.split import is_withheld
 
+# Where the reader's own clips begin; neither training nor evaluation of a world model comes here.
+WITHHELD_SEED = 800_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderRecipe:
-    """`batch` clips a step, of which `dense` pixel frames are segmented; `augment` scales every corruption."""
+    """`batch` clips a step, of which `dense` pixel frames each are segmented; `augment` scales every corruption.
+
+    `withheld` clips of combinations that the world model never sees join a pool without them: a ruler must not share
+    the blind spots of the model that it measures. At the end, `settle` batches re-estimate the normalization
+    statistics of the averaged weights.
+    """
 
     batch: int = 32
     dense: int = 4
     dense_weight: float = 10.0
     augment: float = 1.0
     max_latent_noise: float = 0.15
+    settle: int = 40
+    withheld: int = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +72,9 @@ class ReaderPool:
         return out
 
     def split(self, num_held_out: int) -> tuple["ReaderPool", "ReaderPool"]:
-        """Training clips, and the last `num_held_out` renders with every picture of them."""
-        held = self.render >= len(self.rendered) - num_held_out
+        """Training clips, and `num_held_out` evenly spaced renders with every picture of them."""
+        chosen = torch.linspace(0, len(self.rendered) - 1, num_held_out, device=self.render.device).round().long()
+        held = torch.isin(self.render, chosen)
         return tuple(replace(self, picture=self.picture[mask], render=self.render[mask]) for mask in (~held, held))
 
 
@@ -133,7 +144,7 @@ def share_entropy(logits: Tensor, share: Tensor) -> Tensor:
 def reader_terms(output: ReaderOutput, colors: Tensor, shapes: Tensor, labels: LabelTable) -> dict[str, Tensor]:
     """Every term of the loss by name: dense colors and shapes, the camera's view, and each clip-level cross-entropy."""
     terms = {"colors": share_entropy(output.colors, colors), "shapes": share_entropy(output.shapes, shapes)}
-    terms["view"] = F.mse_loss(output.view, labels.view)
+    terms["view"] = F.mse_loss(output.view.float(), labels.view)
     return terms | {name: F.cross_entropy(logits, labels.clip[name]) for name, logits in output.clip.items()}
 
 
@@ -168,9 +179,7 @@ def reader_loss(reader: Reader, pool: ReaderPool, recipe: ReaderRecipe) -> LossF
 
 
 @torch.no_grad()
-def settle_statistics(
-    reader: Reader, pool: ReaderPool, recipe: ReaderRecipe, *, batches: int = 40, seed: int = 1
-) -> None:
+def settle_statistics(reader: Reader, pool: ReaderPool, recipe: ReaderRecipe, *, seed: int = 1) -> None:
     """Re-estimate the batch-normalization statistics for the weights as they are (after averaging them, say)."""
     norms = [module for module in reader.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
     held = [norm.momentum for norm in norms]
@@ -179,7 +188,7 @@ def settle_statistics(
         norm.momentum = None  # a cumulative mean over the batches that follow
     generator = torch.Generator(device=pool.rendered.device).manual_seed(seed)
     reader.train()
-    for _ in range(batches):
+    for _ in range(recipe.settle):
         video, at, _, _ = draw(pool, recipe, generator)
         reader(video, dense_at=at)
     for norm, momentum in zip(norms, held):
@@ -206,7 +215,7 @@ def reader_accuracy(reader: Reader, pool: ReaderPool, batch: int = 16) -> dict[s
         full = colors[:, :, :PROP].amax(dim=2) == 1
         right.setdefault("color_cells", []).append((output.colors.argmax(dim=2) == colors.argmax(dim=2))[full].float())
         right.setdefault("shape_cells", []).append((output.shapes.argmax(dim=2) == shapes.argmax(dim=2))[full].float())
-        right.setdefault("pitch_degrees", []).append(VIEW_SCALES["pitch"][1] * (output.view - labels.view)[:, 0].abs())
+        right.setdefault("pitch_degrees", []).append(VIEW_SCALES["pitch"][1] * (output.view.float() - labels.view)[:, 0].abs())
         right.setdefault("centroid", []).append(centroid_error(output.colors.softmax(dim=2), colors))
     return {name: torch.cat(values).mean().item() for name, values in right.items()}
 
@@ -227,18 +236,29 @@ def centroid_error(read: Tensor, true: Tensor, min_cells: float = 10.0) -> Tenso
     return 2 * (centroid(objects_read) - centroid(objects_true)).norm(dim=-1)[visible]
 
 
+def with_withheld(pool: Pool, count: int, ranks: Ranks, progress: bool = True) -> Pool:
+    """The pool and, where it holds none, `count` clips of withheld combinations on each rank."""
+    if count == 0 or any(is_withheld(rollout.scene) for rollout in pool.rollouts):
+        return pool
+    source = ClipSource(
+        count=count * ranks.size, first_seed=WITHHELD_SEED, split="withheld", workers=max(2, (os.cpu_count() or 2) - 2)
+    )
+    more = render_pool(source, ranks, progress)
+    return Pool(
+        pixels=torch.cat([pool.pixels, more.pixels]), body_index=torch.cat([pool.body_index, more.body_index]),
+        rollouts=pool.rollouts + more.rollouts, captions=pool.captions + more.captions,
+    )  # fmt: skip
+
+
 def train_reader(
     pool: Pool, plan: Plan, ranks: Ranks, folder: Path, *, vae: WaveletVAE | None = None,
     recipe: ReaderRecipe = ReaderRecipe(), num_held_out: int = 64, progress: bool = True,
 ) -> tuple[Reader, dict[str, float]]:
     """Train a reader on a rendered pool; resumes from `folder`/state.pt where there is one.
 
-    The pool should hold every combination of attributes (split "any"): a ruler must not share the blind spots of the
-    model that it measures.
     Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders that were kept aside.
     """
-    if len(pool.rollouts) > 500 and not any(is_withheld(rollout.scene) for rollout in pool.rollouts):
-        warnings.warn("the reader sees no withheld combination: render its pool with split='any'", stacklevel=2)
+    pool = with_withheld(pool, recipe.withheld, ranks, progress=progress)
     reader = Reader(ReaderConfig.default()).to(ranks.device)
     reader.initialize(torch.Generator(device=ranks.device).manual_seed(plan.seed))
     noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank)

@@ -85,4 +85,4 @@ def compile_blocks(module: nn.Module, kinds: tuple[type, ...]) -> None:
     """Compiles each submodule of the given kinds in place; blocks of one kind share one compilation."""
     for part in module.modules():
         if isinstance(part, kinds):
-            part.compile()
+            part.compile(dynamic=False)

@@ -26,6 +26,9 @@ GLOSS = {
     "walnut": (0.20, 0.03),
 }
 
+# Tables are padded to this many bodies, so that compiled steps meet one size whatever the scenes hold.
+SLOTS = 16
+
 # center 3, rotation 9, size 3, kind, albedo 3, highlight, reflectance, stripe
 BODY_COLUMNS = 22
 
@@ -40,8 +43,8 @@ class Packed:
     position (B, T, N, 3), quaternion (B, T, N, 4) and the camera's eye, target (B, T, 3), tangent (B,) of half the
     field of view may require gradients. size (B, N, 3), kind (B, N), look (B, N, 6) = albedo, highlight, reflectance,
     stripe; stage (B, STAGE_COLUMNS) and texture (B, TEXTURE_COLUMNS). `kinds[i]` names the kinds of solids in slot i
-    of any clip, `floors` the floors in use, `rays[b]` the shadow rays of clip b. Slots past a clip's bodies hold a
-    sphere of radius 0 far below the floor.
+    of any clip (slots past the last of `kinds` are empty everywhere), `floors` the floors in use, `rays[b]` the shadow
+    rays of clip b. Empty slots hold a sphere of radius 0 far below the floor.
     """
 
     position: Tensor
@@ -76,7 +79,8 @@ def pack(rollouts: list[Rollout] | tuple[Rollout, ...], device: torch.device | s
     if len(lengths) != 1:
         counts = sorted(lengths)
         raise ValueError(f"pack needs rollouts of one length, got pixel frame counts {counts}; pack them apart")
-    slots = max(1, max(len(rollout.scene.bodies) for rollout in rollouts))
+    used = max(1, max(len(rollout.scene.bodies) for rollout in rollouts))
+    slots = max(SLOTS, used)
     shapes = [[KIND[body.shape] for body in rollout.scene.bodies] for rollout in rollouts]
     arrays = {
         "position": [_pad(r.position, slots, (0.0, 0.0, -1000.0)) for r in rollouts],
@@ -91,7 +95,7 @@ def pack(rollouts: list[Rollout] | tuple[Rollout, ...], device: torch.device | s
         "texture": [texture(r.scene.seed) for r in rollouts],
     }
     tensors = {name: torch.from_numpy(np.stack(rows).astype(np.float32)).to(device) for name, rows in arrays.items()}
-    kinds = tuple(tuple(sorted({row[i] if i < len(row) else ROUND for row in shapes})) for i in range(slots))
+    kinds = tuple(tuple(sorted({row[i] if i < len(row) else ROUND for row in shapes})) for i in range(used))
     floors = tuple(floor for floor in FLOORS if any(r.scene.floor == floor for r in rollouts))
     return Packed(**tensors, kinds=kinds, floors=floors, rays=tuple(LIGHT[r.scene.light].rays for r in rollouts))
 

@@ -229,7 +229,7 @@ class _Tracer:
 
 @lru_cache
 def _compiled(function: Callable, backend: str) -> Callable:
-    return torch.compile(function, backend=backend)
+    return torch.compile(function, backend=backend, dynamic=False)
 
 
 def _cut(parts: Nested, window: Window | None) -> Nested:

@@ -100,6 +100,8 @@ def test_tolerance_is_robust():
 def test_a_clip_passes_only_with_attributes_and_physics():
     assert judge(falling(), CASE, EXACT).passes
     assert not judge(falling(gravity=12.0), CASE, EXACT).passes
+    unreadable = judge(falling(certainty=0.1), CASE, EXACT)
+    assert not unreadable.passes and not unreadable.permanence
     wrong = judge(falling(motion="throw left"), CASE, EXACT)
     assert not wrong.passes and wrong.physics
 

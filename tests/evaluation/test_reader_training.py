@@ -24,6 +24,7 @@ from cosmos_lab.train.reader import (
     settle_statistics,
     share_entropy,
     train_reader,
+    with_withheld,
 )  # fmt: skip
 
 
@@ -34,7 +35,8 @@ def pool(dropped):
     starts = (0, 4, 8, 12)
     return Pool(
         pixels=torch.cat([pixels[:, start : start + 5] for start in starts]),
-        body_index=torch.cat([body_index[:, start : start + 5] for start in starts]), rollouts=[rollout] * 4,
+        body_index=torch.cat([body_index[:, start : start + 5] for start in starts]),
+        rollouts=[rollout] * 4, captions=[],
     )  # fmt: skip
 
 
@@ -59,8 +61,9 @@ def test_reconstructions_join_the_pool_under_the_labels_of_their_renders(pool):
 
 def test_held_out_renders_are_never_trained_on_in_any_form(pool):
     training, held_out = reader_pool(pool, Halving(), share=1.0, noise=0.0).split(1)
-    assert sorted(training.render.tolist()) == [0, 0, 1, 1, 2, 2] and held_out.render.tolist() == [3, 3]
-    last = pool.pixels[3].float()
+    # Evenly spaced: one of one is the first.
+    assert sorted(training.render.tolist()) == [1, 1, 2, 2, 3, 3] and held_out.render.tolist() == [0, 0]
+    last = pool.pixels[0].float()
     assert [(clip.float() - last * share).abs().max() <= 1 for clip, share in
             zip(held_out.pixels(torch.arange(2)), (1.0, 0.5))] == [True, True]  # fmt: skip
 
@@ -103,14 +106,14 @@ def test_settled_statistics_are_those_of_the_data(pool):
     reader = Reader(ReaderConfig.default())
     reader.initialize(torch.Generator().manual_seed(0))
     first = reader.stem[0][1]
-    settle_statistics(reader, reader_pool(pool), ReaderRecipe(batch=2, dense=1), batches=2)
+    settle_statistics(reader, reader_pool(pool), ReaderRecipe(batch=2, dense=1, settle=2, withheld=0))
     assert not reader.training and first.momentum == 0.1 and int(first.num_batches_tracked) == 2
     assert first.running_mean.abs().max() > 0
 
 
 def test_a_few_steps_teach_something_and_resume(pool, tmp_path):
     plan = Plan(steps=6, lr=2e-3, warmup=1, log_every=1, ema=0.5, cooldown=0.1)
-    recipe = ReaderRecipe(batch=2, dense=2)
+    recipe = ReaderRecipe(batch=2, dense=2, settle=2, withheld=0)
     _, figures = train_reader(pool, plan, Ranks(), tmp_path, recipe=recipe, num_held_out=1, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(rows) == 6 and rows[-1]["loss"] < 0.8 * rows[0]["loss"]
@@ -121,16 +124,20 @@ def test_a_few_steps_teach_something_and_resume(pool, tmp_path):
     assert rows[-1]["step"] == 7 and len(rows) == 7
 
 
-def test_a_pool_without_withheld_combinations_is_warned_about(pool, tmp_path, monkeypatch):
+def test_a_pool_without_withheld_combinations_gets_some(pool, monkeypatch):
     """A ruler that never saw a red cylinder might call it a box: that would be the ruler's fault, not the model's."""
-    large = Pool(pixels=pool.pixels, body_index=pool.body_index, rollouts=[drop()] * 501)
+    asked = []
 
-    def stop(*_, **__):
-        raise InterruptedError
+    def rendered(source, ranks, progress=True):
+        asked.append(source)
+        made = [drop(color="green")] * 2
+        return Pool(pixels=pool.pixels[:2], body_index=pool.body_index[:2], rollouts=made, captions=[])
 
-    monkeypatch.setattr("cosmos_lab.train.reader.Reader", stop)
-    with pytest.warns(UserWarning, match="split='any'"), pytest.raises(InterruptedError):
-        train_reader(large, Plan(steps=1), Ranks(), tmp_path)
+    monkeypatch.setattr("cosmos_lab.train.reader.render_pool", rendered)
+    both = with_withheld(pool, 2, Ranks())
+    assert len(both.pixels) == len(both.body_index) == len(both.rollouts) == 6
+    assert asked[0].split == "withheld" and asked[0].count == 2
+    assert with_withheld(both, 2, Ranks()) is both and with_withheld(pool, 0, Ranks()) is pool and len(asked) == 1
 
 
 def test_accuracy_of_a_perfect_reader_is_perfect(pool):

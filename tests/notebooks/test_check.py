@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cosmos_lab.notebook.check import ClaimError, claim, measure, same
-from cosmos_lab.notebook.claims import claims_table, read_claims, with_claims
+from cosmos_lab.notebook.claims import claims_table, read_claims
+from cosmos_lab.notebook.readme import with_notebooks
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,8 @@ def notebook(tmp_path):
     bundle = json.loads(json.dumps(row._repr_mimebundle_()))
     outputs = [{"output_type": "display_data", "data": bundle, "metadata": {}}]
     path = tmp_path / "03_test.ipynb"
-    path.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": outputs}, {"cell_type": "markdown"}]}))
+    first = {"cell_type": "markdown", "source": ["# 03 · Test\n", "\n", "**Why?** Because."]}
+    path.write_text(json.dumps({"cells": [first, {"cell_type": "code", "outputs": outputs}]}))
     return path
 
 
@@ -81,7 +83,13 @@ def test_table_of_claims(notebook):
 
 def test_readme_table_is_replaced(notebook):
     text = "a\n<!-- claims: begin -->\nold\n<!-- claims: end -->\nb\n"
-    fresh = with_claims(text, [notebook])
+    fresh = with_notebooks(text, [notebook])
     assert fresh.startswith("a\n") and fresh.endswith("\nb\n") and "old" not in fresh and "fast" in fresh
-    assert with_claims(fresh, [notebook]) == fresh
-    assert with_claims("no marks", [notebook]) == "no marks"
+    assert with_notebooks(fresh, [notebook]) == fresh
+    assert with_notebooks("no marks", [notebook]) == "no marks"
+
+
+def test_map_of_notebooks(notebook):
+    text = "<!-- notebooks: begin --><!-- notebooks: end -->"
+    last = with_notebooks(text, [notebook]).split("\n")[-2]
+    assert "[03 · Test](notebooks/03_test.ipynb) | Why? |" in last and "](assets/notebooks/03_test.jpg)" in last

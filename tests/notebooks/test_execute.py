@@ -6,6 +6,7 @@ import json
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 from cosmos_lab.notebook import execute
 from cosmos_lab.notebook.normalize import WIDGET, normalize
@@ -22,10 +23,11 @@ def executed(tmp_path_factory):
     noisy = """
 import sys, ipywidgets
 from IPython.display import display
-from cosmos_lab.notebook import check
+from cosmos_lab.notebook import check, show
 print('warning', file=sys.stderr)
 display(ipywidgets.IntSlider())
 print(object())
+display(show.table(['a'], [[1.0]]), show.sigmas({'grid': [3.0, 2.0, 1.0]}, 'Falling'))
 check.claim('one is one', 1, equals=1, control={'two': 2})
 """
     path = written(tmp_path_factory.mktemp("notebooks") / "00_test.ipynb", noisy, "40 + 2")
@@ -37,7 +39,7 @@ def test_outputs_are_normalised(executed):
     notebook = json.loads(executed.read_text())
     first, second = notebook["cells"]
     names = [output.get("name", output["output_type"]) for output in first["outputs"]]
-    assert names == ["stdout", "display_data"]
+    assert names == ["stdout", "display_data", "display_data", "display_data"]
     assert "".join(first["outputs"][0]["text"]) == "<object object at 0x…>\n"
     assert second["outputs"][0]["data"]["text/plain"] in ("42", ["42"])
     assert [first["execution_count"], second["execution_count"]] == [1, 2]
@@ -122,3 +124,4 @@ def test_readme_gets_the_claims(executed, tmp_path):
     readme.write_text("# T\n<!-- claims: begin -->\n<!-- claims: end -->\n")
     execute.update_readme(execute.find([folder]))
     assert "one is one" in readme.read_text()
+    assert Image.open(tmp_path / "assets" / "notebooks" / "00_test.jpg").width == 320

@@ -6,9 +6,10 @@ from statistics import median
 import pytest
 from notebook_files import FOLDER, NOTEBOOKS, cells, code, outputs, prose
 
-from cosmos_lab.notebook.claims import BEGIN, END, read_claims, with_claims
+from cosmos_lab.notebook.claims import read_claims
 from cosmos_lab.notebook.execute import stale
 from cosmos_lab.notebook.normalize import WIDGET
+from cosmos_lab.notebook.readme import with_notebooks
 
 PICTURES = ("image/png", "image/jpeg")
 FORBIDDEN = (
@@ -135,8 +136,11 @@ def test_one_widget_and_the_librarys_source(path):
     assert "lab.source(" in code(path)
 
 
-def test_there_are_notebooks_and_readme_has_their_claims():
+def test_readme_shows_every_notebook_and_its_claims():
     assert NOTEBOOKS
     readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    assert BEGIN in readme and END in readme
-    assert readme == with_claims(readme, NOTEBOOKS), "run `make notebooks`: the table of results is not the notebooks'"
+    for name in ("notebooks", "claims"):
+        assert f"<!-- {name}: begin -->" in readme and f"<!-- {name}: end -->" in readme
+    assert readme == with_notebooks(readme, NOTEBOOKS), "run `make notebooks`: README is not what the notebooks say"
+    for path in NOTEBOOKS:
+        assert (FOLDER.parent / "assets" / "notebooks" / f"{path.stem}.jpg").is_file()

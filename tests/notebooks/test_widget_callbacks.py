@@ -10,16 +10,16 @@ from notebook_files import FOLDER, code
 from cosmos_lab.notebook import widgets
 
 
-def definitions(name: str, variables: set[str]) -> dict[str, object]:
-    """A notebook's imports, functions, and the variables named: what a callback needs, without running the rest."""
+def definitions(name: str, wanted: set[str]) -> dict[str, object]:
+    """A notebook's imports, and the functions and variables that a callback needs, without running the rest."""
     tree = ast.parse(code(FOLDER / name))
 
-    def wanted(node: ast.stmt) -> bool:
+    def is_needed(node: ast.stmt) -> bool:
         if isinstance(node, ast.Assign):
-            return any(isinstance(target, ast.Name) and target.id in variables for target in node.targets)
-        return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+            return any(isinstance(target, ast.Name) and target.id in wanted for target in node.targets)
+        return isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "name", None) in wanted
 
-    tree.body = [node for node in tree.body if wanted(node)]
+    tree.body = [node for node in tree.body if is_needed(node)]
     found: dict[str, object] = {}
     exec(compile(tree, name, "exec"), found)
     return found
@@ -27,7 +27,7 @@ def definitions(name: str, variables: set[str]) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def sampling():
-    return definitions("03_edm_sampling.ipynb", {"begin", "fine", "truth"})
+    return definitions("03_edm_sampling.ipynb", {"two_points", "euler_by_hand", "begin", "fine", "truth", "draw"})
 
 
 def test_sampling_draws_nearer_paths_with_more_steps(sampling):

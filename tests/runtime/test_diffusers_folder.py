@@ -37,6 +37,18 @@ def test_the_card_is_read_off_the_configurations(saved):
     assert card.tasks == ("text2world", "image2world", "video2world")
 
 
+def test_a_folder_can_sample_as_another_card(saved, tmp_path):
+    assert card_of(saved, like="predict2-14b-video2world-480p-10fps").fps == 10
+    for name in ("predict2-2b-text2image", "predict2.5-2b-pre-trained", "cosmos1-7b-video2world", "nano"):
+        with pytest.raises(ValueError, match=f"is not like {name}; choose a card like predict2-2b-video2world"):
+            card_of(saved, like=name)
+    folder = tiny.save(tiny.make("cosmos2_5_predict"), tmp_path / "folder")
+    model = load(folder, device="cpu", like="predict2.5-2b-pre-trained").model
+    assert model.card.sampling.schedule == "flow_shifted" and model.card.sampling.sigma_conditional is None
+    with pytest.raises(ValueError, match="does not use like"):
+        load("predict2.5-2b-pre-trained", device="cpu", like="predict2.5-2b-post-trained")
+
+
 def test_shards_and_dtype(folder):
     from safetensors.torch import load_file, save_file
 
@@ -110,3 +122,14 @@ def test_options_that_would_not_be_used_are_errors(folder, tmp_path):
         load("predict2-2b-text2image", device="cpu", checkpoints=tmp_path)
     with pytest.raises(ValueError, match="did you mean"):
         load("predict2-2b-text2imag", device="cpu")
+
+
+def test_a_clip_from_a_folder_replays_with_its_conventions(folder):
+    from cosmos_lab.pipelines.replay import replay
+
+    like = "predict2-14b-video2world-720p-16fps"
+    pipe = load(folder, device="cpu", conventions="diffusers", like=like)
+    clip = pipe.text2world("a red ball", num_steps=2, num_pixel_frames=5, resolution=(32, 48), progress=False)
+    assert (clip.provenance["conventions"], clip.provenance["like"]) == ("diffusers", like)
+    again = replay(clip, progress=False)
+    assert again == clip and again.provenance["like"] == like

@@ -7,7 +7,7 @@ from tiny_diffusers import randomize
 
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.runtime.checkpoints import WeightsError
-from cosmos_lab.runtime.official import find_files, is_present, load_dit, load_official
+from cosmos_lab.runtime.official import find_files, fingerprint, is_present, load_dit, load_official
 
 PREDICT2 = NAMES[1]
 
@@ -73,6 +73,7 @@ def test_averaged_weights_are_taken_only_when_asked_for(tmp_path):
     plain, averaged = (randomize(DiT(card.dit), seed=seed) for seed in (1, 2))
     both = {f"net_ema.{key}": value for key, value in averaged.state_dict().items()}
     write_dit(plain, tmp_path / "both.pt", extra=both)
+    assert fingerprint([tmp_path / "both.pt"]) != fingerprint([tmp_path / "both.pt"], choices="ema")
     for ema, expected in ((False, plain), (True, averaged)):
         read = load_dit(card, tmp_path / "both.pt", ema=ema)
         assert torch.equal(read.final_layer.linear.weight, expected.final_layer.linear.weight)

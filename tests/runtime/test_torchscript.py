@@ -128,6 +128,15 @@ def test_a_tensor_outside_its_storage_is_refused(archive, offset, size, stride):
         read_torchscript(with_pickle(archive, content.getvalue()))
 
 
+def test_entries_that_would_unpack_are_refused(archive):
+    bomb = archive.with_name("bomb.jit")
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info))
+    with pytest.raises(WeightsError, match="data.pkl is compressed"):
+        read_torchscript(bomb)
+
+
 def test_cut_off_and_foreign_files_are_named(archive, tmp_path):
     archive.with_name("cut.jit").write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(WeightsError, match=r"cut\.jit is cut off.*Download it again"):
