@@ -83,7 +83,7 @@ class ClipBranch(nn.Module):
         cells = -(-config.height // 32) * -(-config.width // 32)
         self.project = block(channels_in, first, kernel=1)
         self.space_time = nn.Sequential(block3d(first, second), block3d(second, third))
-        self.maps = nn.Parameter(torch.randn(config.clip_maps, cells) / cells**0.5)
+        self.maps = nn.Parameter(nn.init.normal_(torch.empty(config.clip_maps, cells), std=cells**-0.5))
         self.mix = nn.Linear(config.clip_maps * third, config.clip_width)
         self.time = nn.Conv1d(config.clip_width, config.clip_width, 3, padding=1)
 

@@ -111,7 +111,7 @@ class WanVAE(nn.Module):
         return torch.cat(list(self.encode_stream(pixels)), dim=2)
 
     def encode_sample(self, pixels: Tensor, noise: Tensor) -> Tensor:
-        """Return normalized latents drawn from the posterior, mu + exp(logvar / 2) * noise, as diffusers' Predict2 does.
+        """Return normalized latents drawn from the posterior, mu + exp(logvar / 2) * noise, as diffusers does.
 
         noise (B, 16, T, h, w) has unit variance; ValueError as in `encode`.
         """

@@ -74,7 +74,7 @@ def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
 
 
 def alike(rollouts: Iterable[Rollout], size: int, among: int = 512) -> Iterator[list[Rollout]]:
-    """Lists of up to `size` rollouts with about equally many bodies and the same light, which render fastest together."""
+    """Lists of up to `size` rollouts with about as many bodies and one light, which render fastest together."""
     for wide in batched(rollouts, among):
         wide.sort(key=lambda rollout: (rollout.scene.light == "soft", len(rollout.scene.bodies)))
         yield from batched(wide, size)

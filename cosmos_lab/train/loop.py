@@ -43,7 +43,7 @@ class Plan:
 
     def __post_init__(self):
         if self.steps < 1 or self.minutes <= 0:
-            raise ValueError(f"nothing to train in {self.steps} steps and {self.minutes} minutes; give positive numbers")
+            raise ValueError(f"nothing to train in {self.steps} steps, {self.minutes} minutes; give positive numbers")
         if not 0 < self.ema < 1:
             raise ValueError(f"the weight average's decay must lie between 0 and 1, not {self.ema}")
 
@@ -101,7 +101,11 @@ class Training:
 
 
 def train(
-    training: Training, loss_function: LossFunction, folder: Path, observe: Observer | None = None, progress: bool = True
+    training: Training,
+    loss_function: LossFunction,
+    folder: Path,
+    observe: Observer | None = None,
+    progress: bool = True,
 ) -> None:
     """Runs the plan to its end; writes `log.jsonl` and a resumable `state.pt` into `folder`.
 

@@ -144,7 +144,8 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
         save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
-        stage.describe("world_training", {**figures, "steps": training.step, "clips": len(pool.rollouts) * stage.ranks.size})
+        clips = len(pool.rollouts) * stage.ranks.size
+        stage.describe("world_training", {**figures, "steps": training.step, "clips": clips})
     stage.ranks.barrier()
     return figures
 

@@ -215,7 +215,8 @@ def reader_accuracy(reader: Reader, pool: ReaderPool, batch: int = 16) -> dict[s
         full = colors[:, :, :PROP].amax(dim=2) == 1
         right.setdefault("color_cells", []).append((output.colors.argmax(dim=2) == colors.argmax(dim=2))[full].float())
         right.setdefault("shape_cells", []).append((output.shapes.argmax(dim=2) == shapes.argmax(dim=2))[full].float())
-        right.setdefault("pitch_degrees", []).append(VIEW_SCALES["pitch"][1] * (output.view.float() - labels.view)[:, 0].abs())
+        pitch = VIEW_SCALES["pitch"][1] * (output.view.float() - labels.view)[:, 0].abs()
+        right.setdefault("pitch_degrees", []).append(pitch)
         right.setdefault("centroid", []).append(centroid_error(output.colors.softmax(dim=2), colors))
     return {name: torch.cat(values).mean().item() for name, values in right.items()}
 

@@ -24,8 +24,10 @@ def edge_weight(video: Tensor, gain: float = 3.0, threshold: float = 0.08) -> Te
 
 def gradient_error(error: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference of neighboring errors along height, width and time: what the eye sees as ringing."""
-    along = [(error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean() for axis in (2, 3, 4)]
-    return sum(along) / 3
+    def along(axis: int) -> Tensor:
+        return (error.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean()
+
+    return (along(2) + along(3) + along(4)) / 3
 
 
 def reconstruction_loss(output: Tensor, video: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def tokenizer_loss(vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1
 
 @torch.no_grad()
 def set_latent_statistics(vae: WaveletVAE, pool: Tensor, clips: int = 512) -> None:
-    """Measures each channel's mean and standard deviation on the pool, so that normalised latents have unit variance."""
+    """Measures each channel's mean and standard deviation, so that normalised latents have unit variance."""
     with torch.autocast(pool.device.type, dtype=torch.bfloat16):
         raw = torch.cat([vae.encode_raw(as_video(part)).float() for part in pool[:clips].split(16)])
     vae.set_latent_statistics(raw.mean(dim=(0, 2, 3, 4)), raw.std(dim=(0, 2, 3, 4)))

@@ -37,12 +37,12 @@ class WorldRecipe:
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
-            raise ValueError(f"the odds of 0, 1 and 2 conditional latent frames must add up to 1, not {self.conditional}")
+            raise ValueError(f"the odds of 0, 1, 2 conditional latent frames must add up to 1, not {self.conditional}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentBank:
-    """Encoded clips: `latents` (N, C, T, h, w) normalised, `tokens` (N, captions, length) ids, 0 where there is no text."""
+    """Encoded clips: normalised `latents` (N, C, T, h, w) and `tokens` (N, captions, length), 0 past a text's end."""
 
     latents: Tensor
     tokens: Tensor

@@ -1,0 +1,70 @@
+"""Training clips: disjoint shares, nothing lost on the way, captions in step with their clips."""
+
+from collections import Counter
+
+import torch
+
+from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
+from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
+from cosmos_lab.train.clips import CAPTION_COUNTS, ClipSource, alike, captions_of, latent_bank, render_pool
+from cosmos_lab.train.ranks import Ranks
+from cosmos_lab.train.tokenizer import as_video, edge_weight, perturb, reconstruction_loss, set_latent_statistics
+from cosmos_lab.worlds.families import simulate_many
+
+
+def test_ranks_get_disjoint_seeds():
+    whole = ClipSource(count=10, first_seed=100, workers=4)
+    parts = [whole.part(Ranks(rank=rank, size=3)) for rank in range(3)]
+    seeds = [set(range(part.first_seed, part.first_seed + part.count)) for part in parts]
+    assert [len(s) for s in seeds] == [3, 3, 3] and len(set.union(*seeds)) == 9
+    assert min(set.union(*seeds)) == 100 and all(part.workers == 1 for part in parts)
+
+
+def test_grouping_loses_no_rollout():
+    rollouts = list(simulate_many(range(12)))
+    groups = list(alike(rollouts, size=5, among=8))
+    assert Counter(r.scene.seed for group in groups for r in group) == Counter(r.scene.seed for r in rollouts)
+    assert max(map(len, groups)) <= 5
+
+
+def test_a_pool_and_its_bank_stay_in_step():
+    pool = render_pool(ClipSource(count=2, first_seed=7, workers=1), Ranks(), progress=False)
+    assert pool.pixels.shape == (2, 33, 112, 192, 3) and pool.pixels.float().std() > 10
+    assert pool.captions == captions_of([rollout.scene for rollout in pool.rollouts])
+    words = train_tokenizer(pool.captions, vocab_size=450)
+    text = T5TextEncoder(nano_text_config(450), words, num_tokens=128)
+    config = WaveletVAEConfig(channels=8, channels_mult=(1, 1), num_res_blocks=1, temporal_factor=4,
+                              pixel_frames_per_chunk=None)
+    vae = WaveletVAE(config)
+    set_latent_statistics(vae, pool.pixels)
+    bank = latent_bank(pool, vae, text, batch=1)
+    assert bank.latents.shape == (2, 16, 9, 14, 24) and bank.tokens.shape == (2, sum(CAPTION_COUNTS.values()), 128)
+    # bf16 latents of two clips: unit variance to a few percent.
+    assert torch.allclose(bank.latents.float().std(dim=(0, 2, 3, 4)), torch.ones(16), atol=0.05)
+    second = text.tokenize(captions_of([pool.rollouts[1].scene])).ids
+    assert torch.equal(bank.tokens[1].long(), second)
+
+
+def test_reconstruction_loss_weighs_moving_edges(generator):
+    video = torch.zeros(1, 3, 5, 16, 16)
+    video[:, :, 3:, 4:8, 4:8] = 1.0
+    weight = edge_weight(video)
+    assert weight[0, 0, 3, 6, 6] == 4 and weight[0, 0, 0].eq(1).all()
+    still, moving = video.clone(), video.clone()
+    still[:, :, 0, 12, 12] += 0.5
+    moving[:, :, 3, 6, 6] += 0.5
+    assert reconstruction_loss(video, video) == 0
+    assert reconstruction_loss(moving, video) > 2 * reconstruction_loss(still, video)
+
+
+def test_perturbation_is_relative_to_each_channel(generator):
+    latents = torch.randn(1024, 2, 3, 4, 4, generator=generator) * torch.tensor([1.0, 100.0])[None, :, None, None, None]
+    change = (perturb(latents, 0.1, generator) - latents).std(dim=(0, 2, 3, 4))
+    # Strength is uniform up to 0.1 a clip: its root mean square is 0.1 / sqrt(3).
+    assert torch.allclose(change / torch.tensor([1.0, 100.0]), torch.full((2,), 0.0577), atol=0.003)
+
+
+def test_as_video_covers_the_range():
+    pixels = torch.tensor([0, 255], dtype=torch.uint8)[None, None, None, :, None].expand(1, 1, 1, 2, 3)
+    video = as_video(pixels)
+    assert video.shape == (1, 3, 1, 1, 2) and video.unique().tolist() == [-1, 1]
