@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "cosmos_lab.pipelines.generate",
+    "edit": "cosmos_lab.pipelines.edit",
+    "long_video": "cosmos_lab.pipelines.long",
     "replay": "cosmos_lab.pipelines.replay",
     "Pipeline": "cosmos_lab.pipelines.generate",
     "Generation": "cosmos_lab.pipelines.generation",

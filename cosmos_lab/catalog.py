@@ -61,7 +61,8 @@ def _predict2() -> list[Card]:
         rows.append(Card(
             name=name, generation="predict2", size=size, tasks=("text2image",),
             dit=DIT_CONFIGS[name](), tokenizer=WanVAEConfig(), text=Text(),
-            sampling=Sampling(guidance=4.0), pictures=Pictures(conditional_pixel_frames=()),
+            sampling=Sampling(guidance=4.0, full_edit="latents"),
+            pictures=Pictures(conditional_pixel_frames=(), edited="unit"),
             sizes={"1024": P1024}, resolution="1024", num_pixel_frames=1,
             files={"dit": f"{folder}/model.pt", "tokenizer": f"{folder}/tokenizer/tokenizer.pth", "text": T5},
         ))  # fmt: skip
@@ -70,7 +71,7 @@ def _predict2() -> list[Card]:
         rows.append(Card(
             name=f"{family}-{resolution}p-{fps}fps", generation="predict2", size=size, tasks=WORLD,
             dit=DIT_CONFIGS[family](), tokenizer=WanVAEConfig(), text=Text(),
-            sampling=Sampling(unconditional="prompt"), pictures=Pictures(),
+            sampling=Sampling(unconditional="prompt", full_edit="latents"), pictures=Pictures(hand_over="files"),
             sizes={resolution: P720 if resolution == "720" else P480}, resolution=resolution,
             fps=fps, num_pixel_frames=length,
             negative_prompt=_negative("predict2"), first_frame=f"predict2-{size.lower()}-text2image",

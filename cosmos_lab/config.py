@@ -44,6 +44,8 @@ class Sampling:
     truncate_timesteps   "flow" only: timesteps are cut to integers, officially
     augment_noise    "augment" only: "once" for all evaluations, officially, or anew for "each", as in diffusers
     legacy_replacement  "state" only: Predict1's first release, whose given latent frames end 1.59 times too large
+    full_edit        what an edit of strength 1 begins with: pure "noise", or "latents" of the input under the most
+                     noise, officially
     """
 
     parametrization: str = "rectified_flow"
@@ -69,6 +71,7 @@ class Sampling:
     truncate_timesteps: bool = True
     augment_noise: str = "once"
     legacy_replacement: bool = False
+    full_edit: str = "noise"
 
     def __post_init__(self) -> None:
         _one_of("parametrization", self.parametrization, ("rectified_flow", "edm", "flow"))
@@ -81,6 +84,7 @@ class Sampling:
         _one_of("unconditional", self.unconditional, ("zero", "prompt", "text"))
         _one_of("noise", self.noise, ("keyed", "official"))
         _one_of("augment_noise", self.augment_noise, ("once", "each"))
+        _one_of("full_edit", self.full_edit, ("noise", "latents"))
         if self.num_steps < 1 or not 0 < self.sigma_min < self.sigma_max:
             raise ValueError("a schedule needs at least one step and 0 < sigma_min < sigma_max")
 
@@ -92,6 +96,9 @@ class Pictures:
     `conditional_pixel_frames` are the legal numbers of given pixel frames beside none; `fill` is the value, from -1 to
     1, that follows them up to the full length before encoding, or None for the last one repeated. `posterior` is what
     becomes of the tokenizer's distribution: its "mean", officially, or a "sample", as in diffusers' Predict2.
+    `edited` is the range in which a picture to be edited enters the tokenizer: "signed", -1 to 1, or "unit", 0 to 1,
+    which is Predict2's text2image. `hand_over` is how a chunk of a long video begins the next: as "pixels", or through
+    "files" (a JPEG, an H.264 clip), as in Predict2.
     """
 
     resize: str = "truncate"
@@ -100,9 +107,13 @@ class Pictures:
     conditional_pixel_frames: tuple[int, ...] = (1, 5)
     fill: float | None = None
     posterior: str = "mean"
+    edited: str = "signed"
+    hand_over: str = "pixels"
 
     def __post_init__(self) -> None:
         _one_of("posterior", self.posterior, ("mean", "sample"))
+        _one_of("edited", self.edited, ("signed", "unit"))
+        _one_of("hand_over", self.hand_over, ("pixels", "files"))
 
 
 @dataclass(frozen=True, kw_only=True)

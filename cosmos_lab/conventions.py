@@ -173,6 +173,16 @@ def _timestep(card: Card) -> str:
     return "ln(sigma) / 4" if s.parametrization == "edm" else "sigma / (1 + sigma)"
 
 
+def _edit(card: Card) -> str:
+    at_one = "noise alone" if card.sampling.full_edit == "noise" else "noise on the input"
+    picture = ", pictures from 0 to 1" if card.pictures.edited == "unit" else ""
+    return f"from step int(N (1 - strength)); at strength 1 {at_one}{picture}"
+
+
+def _hand_over(card: Card) -> str:
+    return {"pixels": "pixel frames", "files": "a JPEG, or H.264"}[card.pictures.hand_over]
+
+
 def _statistics(card: Card) -> str:
     shared = isinstance(card.tokenizer, WanVAEConfig) or card.tokenizer.num_statistics == 1
     scale = f", times {card.sampling.sigma_data:g}" if card.sampling.sigma_data != 1 else ""
@@ -284,6 +294,16 @@ CONVENTIONS = (
         name="pixels to 8 bits",
         of=lambda c: c.pictures.rounding,
         test="tests/test_video.py::test_saved_levels_are_official",
+    ),
+    Convention(
+        name="edit (SDEdit)",
+        of=_edit,
+        test="tests/pipelines/test_edit.py::test_official_cards_start_from_the_official_state",
+    ),
+    Convention(
+        name="between chunks of a long video",
+        of=_hand_over,
+        test="tests/pipelines/test_long.py::test_officially_files_stand_between_chunks",
     ),
     Convention(
         name="default fps",

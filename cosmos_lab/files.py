@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and their fingerprints."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FULL = "No space left on this disk"
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to; it is renamed to `path` at the end, and removed if anything interrupts.
 
-    Raises OSError, naming the folder, when nothing can be written there.
+    Raises OSError, naming the folder, when nothing can be written there, and when the disk is full.
     """
     path = Path(path)
     if path.is_dir():
@@ -28,6 +31,10 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield beside
         os.replace(beside, path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not isinstance(error.strerror, str) or FULL in error.strerror:
+            raise
+        raise OSError(errno.ENOSPC, f"{FULL}: free some, or write elsewhere", str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -37,8 +44,12 @@ def write_text(path: str | Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def json_text(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: str | Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
 
 
 def sha256(path: str | Path) -> str:

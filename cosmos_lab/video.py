@@ -165,6 +165,18 @@ def fit(pixels: np.ndarray, height: int, width: int, *, resize: str = "truncate"
     """
     if resize in ("lanczos", "bilinear"):
         return _squeeze(pixels, height, width, resize)
+    values = _covering(pixels, height, width, resize=resize)
+    values = (values * 255) if resize == "truncate" else values.round()
+    return rearrange(values.clamp(0, 255).to(torch.uint8), "t c h w -> t h w c").numpy()
+
+
+def fit_unit(pixels: np.ndarray, height: int, width: int) -> Tensor:
+    """The "truncate" rule before its truncation: float32 `(1, 3, T, height, width)`, from 0 to 1."""
+    return rearrange(_covering(pixels, height, width, resize="truncate"), "t c h w -> 1 c t h w")
+
+
+def _covering(pixels: np.ndarray, height: int, width: int, *, resize: str) -> Tensor:
+    """Resized and cut, float32 `(T, 3, height, width)`: from 0 to 1 to be truncated, from 0 to 255 to be rounded."""
     if resize not in ("truncate", "round"):
         raise ValueError(f"resize is 'truncate', 'round', 'lanczos' or 'bilinear' here, not {resize!r}")
     covering = cover(*pixels.shape[1:3], height, width)
@@ -175,9 +187,7 @@ def fit(pixels: np.ndarray, height: int, width: int, *, resize: str = "truncate"
     values = values.float() / 255 if resize == "truncate" else values.float()
     if values.shape[-2:] != covering:
         values = F.interpolate(values, size=covering, mode="bilinear", align_corners=False, antialias=True)
-    values = _center(values, height, width)
-    values = (values * 255) if resize == "truncate" else values.round()
-    return rearrange(values.clamp(0, 255).to(torch.uint8), "t c h w -> t h w c").numpy()
+    return _center(values, height, width)
 
 
 def _squeeze(pixels: np.ndarray, height: int, width: int, resize: str) -> np.ndarray:

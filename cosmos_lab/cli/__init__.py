@@ -14,11 +14,15 @@ COMMANDS = {
     "text2world": "a clip of what a prompt says",
     "image2world": "a clip that begins with an image",
     "video2world": "a clip that continues another one",
+    "video2video": "a clip that keeps another one's layout and motion",
+    "long-video": "a clip of several chunks",
+    "inference": "the clips that Predict2.5's files describe",
     "replay": "make a saved clip again from its provenance",
     "train": "nano's weights, stage by stage",
     "evaluate": "how good a model of the nano world is",
     "benchmark": "what a clip costs on this machine",
     "models": "the models that there are",
+    "download": "fetches official weights",
     "doctor": "ten checks of this machine, each with its fix",
 }
 
@@ -36,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     module.add_arguments(parser)
     parsed = parser.parse_args(given[1:])
+    # Two spellings of one flag may belong to two generations: which one was used, and what was given at all.
+    parsed.spelled = frozenset(word.partition("=")[0] for word in given[1:] if word.startswith("--"))
     try:
         return module.run(parsed)
     except KeyboardInterrupt:
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, 1 if isinstance(error, MediaError) else 2)
 
 
-_MAKING = ("text2image", "text2world", "image2world", "video2world")
+_MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
 
 
 def _overview() -> argparse.ArgumentParser:

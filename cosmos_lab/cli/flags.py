@@ -1,39 +1,58 @@
-"""The flags that several commands share, grouped as the guides of the Cosmos models group them."""
+"""The flags that several commands share, grouped as the guides of the Cosmos models group them.
+
+Nothing has a default here but what the card does not know: a flag that was not given is None, and the card fills it.
+"""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from cosmos_lab.pipelines.generate import Pipeline
-    from cosmos_lab.pipelines.generation import Generation
-    from cosmos_lab.pipelines.settings import Options
+from cosmos_lab.cli.absent import OFFLOAD
 
-FROM_FLAGS = (
-    "negative_prompt", "guidance", "num_steps", "seed", "num_pixel_frames", "resolution", "aspect_ratio", "fps",
-)  # fmt: skip
+ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
 
 
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
+def add_model_flags(parser: argparse.ArgumentParser, *, phases: bool = False) -> None:
+    """Which model; `phases` for commands that first paint a picture with another one."""
     group = parser.add_argument_group("model selection")
-    group.add_argument("--model", default="nano", help="a model's name (see `cosmos-lab models`) or a folder; nano")
+    group.add_argument("--model", help="a model's name (see `cosmos-lab models`) or a folder; nano")
+    group.add_argument("--model_size", choices=("0.6B", "2B", "14B"), help="of Cosmos-Predict2, instead of --model")
+    group.add_argument("--checkpoint_dir", help="where official weights lie; checkpoints")
+    group.add_argument("--diffusion_transformer_dir",
+                       help="of Cosmos 1.0 or Predict1, such as Cosmos-Predict1-7B-Text2World; instead of --model")
+    group.add_argument("--tokenizer_dir", help="of Cosmos 1.0 and Predict1: the one that belongs to the model")
+    group.add_argument("--dit_path", help="another checkpoint of the transformer, as after post-training")
+    group.add_argument("--load_ema", action="store_true", help="take its averaged weights")
+    if phases:
+        group.add_argument("--dit_path_text2image", help="another checkpoint of the model that paints the picture")
+        group.add_argument("--dit_path_video2world", help="another checkpoint of the model that makes the clip")
     group.add_argument("--device", help="cpu or cuda; the GPU if there is one")
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
 
 
-def add_prompt_flags(parser: argparse.ArgumentParser) -> None:
+def add_lora_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("post-trained adapters (LoRA)")
+    group.add_argument("--use_lora", action="store_true", help="merge the adapters in the checkpoint of --dit_path")
+    group.add_argument("--lora_path", help="merge the adapters of this file instead")
+    group.add_argument("--lora_alpha", type=float, help="their scale; 16 in Predict2, 32 in Predict2.5")
+    group.add_argument("--lora_rank", type=int, help="their rank, compared with the file's")
+    group.add_argument("--lora_target_modules", help="the modules that have them, compared with the file's")
+    group.add_argument("--init_lora_weights", choices=("True", "true"), help="for training; without effect here")
+
+
+def add_prompt_flags(parser: argparse.ArgumentParser, *, aspect: bool = True) -> None:
     group = parser.add_argument_group("input parameters")
-    group.add_argument("--prompt", required=True, help="what should happen, in words")
+    group.add_argument("--prompt", help="what should happen, in words")
     group.add_argument("--negative_prompt", help="what to avoid; the model's own default")
-    group.add_argument("--aspect_ratio", choices=("1:1", "4:3", "3:4", "16:9", "9:16"), help="width:height; 16:9")
+    if aspect:
+        group.add_argument("--aspect_ratio", choices=ASPECT_RATIOS, help="width:height; 16:9")
 
 
-def add_input_flags(parser: argparse.ArgumentParser, *, default_count: int | None) -> None:
+def add_input_flags(parser: argparse.ArgumentParser, *, needed: str = "") -> None:
     group = parser.add_argument_group("conditioning")
-    group.add_argument("--input_path", required=True, help="the image or clip to go on from; of a clip, its end")
-    shown = "the most that the model knows" if default_count is None else str(default_count)
-    group.add_argument("--num_conditional_frames", type=int, default=default_count,
-                       help=f"how many of its last pixel frames are kept; {shown}")  # fmt: skip
+    group.add_argument("--input_path", "--input_image_or_video_path",
+                       help="the image or clip to go on from; of a clip, its last pixel frames" + needed)  # fmt: skip
+    group.add_argument("--num_conditional_frames", "--num_input_frames", type=int, default=1,
+                       help="how many of its last pixel frames are kept (nano, Predict2: 1 or 5; Cosmos 1.0, Predict1: "
+                            "1 or 9); 1")  # fmt: skip
 
 
 def add_generation_flags(parser: argparse.ArgumentParser, *, clip: bool = True) -> None:
@@ -41,60 +60,60 @@ def add_generation_flags(parser: argparse.ArgumentParser, *, clip: bool = True) 
     group.add_argument("--guidance", type=float, help="how far to push away from the negative prompt")
     group.add_argument("--num_steps", type=int, help="steps from noise to picture")
     group.add_argument("--seed", type=int, help="the same seed makes the same clip")
-    group.add_argument("--resolution", help="a label of the model, or height,width in pixels")
+    group.add_argument("--resolution", help="of Predict2, 480 or 720; or height,width in pixels")
+    group.add_argument("--height", type=int, help="in pixels, with --width")
+    group.add_argument("--width", type=int, help="in pixels, with --height")
     if clip:
-        group.add_argument("--num_pixel_frames", "--num_video_frames", type=int, help="length of the clip")
-        group.add_argument("--fps", type=float, help="pixel frames a second")
-    safety = parser.add_argument_group("content safety and controls")
-    safety.add_argument("--disable_guardrail", action="store_true", help="do not check prompt and clip; recorded")
-    safety.add_argument("--disable_prompt_refiner", "--disable_prompt_upsampler", action="store_true",
-                        help="do not rewrite the prompt; recorded")  # fmt: skip
+        group.add_argument("--num_pixel_frames", "--num_video_frames", type=int, help="length of the clip (of a chunk)")
+        group.add_argument("--fps", type=float, help="pixel frames a second; of Predict2, 10 or 16 picks a model")
+    else:
+        group.add_argument("--distill_steps", type=int, choices=range(5), help="0: a distilled model is not there yet")
+        group.add_argument("--use_fast_tokenizer", action="store_true", help="not there yet")
 
 
-def add_output_flags(parser: argparse.ArgumentParser, *, default: str) -> None:
+def add_performance_flags(parser: argparse.ArgumentParser, *, clip: bool = True) -> None:
+    group = parser.add_argument_group("performance parameters")
+    group.add_argument("--benchmark", action="store_true", help="make it 4 times and say the mean time of the last 3")
+    group.add_argument("--use_cuda_graphs", action="store_true", help="not there yet")
+    if clip:
+        group.add_argument("--natten", action="store_true", help="sparse attention; not there yet")
+        group = parser.add_argument_group("multi-GPU inference")
+        group.add_argument("--num_gpus", type=int, default=1, help="1; more are not there yet")
+    group = parser.add_argument_group("GPU memory controls")
+    group.add_argument("--downcast_text_encoder", action="store_true", help="the text encoder in bfloat16")
+    for flag in OFFLOAD:
+        group.add_argument(flag, action="store_true", help="not there yet; nano has nothing to offload")
+
+
+def add_safety_flags(parser: argparse.ArgumentParser, *, upsampler: bool = True) -> None:
+    group = parser.add_argument_group("content safety and controls")
+    group.add_argument("--disable_guardrail", action="store_true", help="do not check prompt and clip; recorded")
+    group.add_argument("--disable_prompt_refiner", "--disable_prompt_upsampler", action="store_true",
+                       help="do not rewrite the prompt; recorded")  # fmt: skip
+    if upsampler:
+        group.add_argument("--prompt_upsampler_dir", help="not there yet")
+        group.add_argument("--word_limit_to_skip_upsampler", type=int, help="not there yet")
+
+
+def add_batch_flags(parser: argparse.ArgumentParser, *, array: str, lines: str | None) -> None:
+    """`array` and `lines` say which fields the entries of Predict2's and Predict1's files have; None: no such file."""
+    group = parser.add_argument_group("batch processing")
+    group.add_argument("--batch_input_json", help=f"a JSON array of objects with {array}")
+    if lines:
+        group.add_argument("--batch_input_path", help=f"JSON lines, objects with {lines}; clips in --video_save_folder")
+    add_rerun_flags(group)
+
+
+def add_rerun_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--overwrite", action="store_true", help="make again what is there already, unchanged")
+    group.add_argument("--report", help="the report of the batch (JSON); batch_report.json beside the first output")
+
+
+def add_output_flags(parser: argparse.ArgumentParser, *, default: str, folder: bool = True) -> None:
     group = parser.add_argument_group("output parameters")
-    group.add_argument("--save_path", default=default, help=f"where to write; {default}")
+    group.add_argument("--save_path", help=f"where to write; {default}")
+    if folder:
+        group.add_argument("--video_save_name", help="instead, the clip's name without suffix; output")
+        group.add_argument("--video_save_folder", help="and its folder, also for --batch_input_path; outputs")
     group.add_argument("--contact_sheet", action="store_true", help="also write a picture of the clip's pixel frames")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def open_pipeline(arguments: argparse.Namespace) -> "Pipeline":
-    from cosmos_lab.pipelines.generate import load
-
-    return load(arguments.model, device=arguments.device, dtype=arguments.dtype)
-
-
-def options(arguments: argparse.Namespace) -> "Options":
-    """The keyword arguments of a generation; flags that were not given are left to the card."""
-    given = {name: getattr(arguments, name, None) for name in FROM_FLAGS}
-    return {name: value for name, value in given.items() if value is not None} | {
-        "guardrail": not arguments.disable_guardrail,
-        "refine": not arguments.disable_prompt_refiner,
-        "progress": not arguments.quiet,
-    }
-
-
-def check_output(path: str, *suffixes: str) -> None:
-    """Refuse a wrong suffix before a minute of work, not after."""
-    if Path(path).suffix.lower() not in suffixes:
-        raise ValueError(f"--save_path {path}: the name must end in {' or '.join(suffixes)}")
-
-
-def finish(made: "Generation", arguments: argparse.Namespace) -> int:
-    """Save, and say where everything lies."""
-    from cosmos_lab import video
-
-    path = made.save(arguments.save_path)
-    lines = [("picture" if made.is_image else "clip", path)]
-    if arguments.contact_sheet:
-        sheet = path.with_name(f"{path.stem}_sheet.png")
-        video.write_image(sheet, made.contact_sheet())
-        lines.append(("contact sheet", sheet))
-    lines += [("prompts", path.with_suffix(".txt")), ("provenance", path.with_suffix(".json"))]
-    for name, place in lines:
-        print(f"{name:<14}{place}")
-    dropped = made.provenance["tokens"]["dropped"]
-    if dropped:
-        print(f"note          the prompt is too long: its last {dropped} tokens were not read")
-    print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
-    return 0

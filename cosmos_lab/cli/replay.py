@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cosmos_lab.cli import flags
+from cosmos_lab.cli import making
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +22,10 @@ def run(arguments: argparse.Namespace) -> int:
     image = provenance["settings"]["task"] == "text2image"
     suffix = original.suffix if original else (".jpg" if image else ".mp4")
     stem = Path(arguments.file).with_suffix("")
-    arguments.save_path = arguments.save_path or str(stem.with_name(f"{stem.name}_replay{suffix}"))
-    code = flags.finish(replay(arguments.file, progress=not arguments.quiet), arguments)
+    path = Path(arguments.save_path or stem.with_name(f"{stem.name}_replay{suffix}"))
+    code = making.finish(replay(arguments.file, progress=not arguments.quiet), path, arguments)
     if original:
-        same = sha256(original) == sha256(arguments.save_path)
+        same = sha256(original) == sha256(path)
         print(f"{'replay':<14}{'the same bytes as' if same else 'other bytes than'} {original}")
         return code if same else 1
     return code

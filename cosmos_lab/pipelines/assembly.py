@@ -56,6 +56,20 @@ def initial_state(sampling: Sampling, noise: Tensor, dtype: torch.dtype = torch.
     return scaled.to({"float32": torch.float32, "mixed": dtype, "network": torch.float64}[sampling.precision])
 
 
+def edit_state(
+    sampling: Sampling, latents: Tensor, noise: Tensor, *, sigma: Tensor, first: bool, dtype: torch.dtype
+) -> Tensor:
+    """Where an edit begins: latents + sigma noise (a flow: (1 - sigma) latents + sigma noise), as float32.
+
+    At the `first` level of the grid, where the card says so, it is generation from noise: `initial_state`.
+    """
+    if first and sampling.full_edit == "noise":
+        return initial_state(sampling, noise, dtype)
+    sigma = sigma.to(latents.device)
+    kept = 1 - sigma if sampling.parametrization == "flow" else 1
+    return (kept * latents + sigma * noise).to(initial_state(sampling, noise[:0], dtype).dtype)
+
+
 def guidance(sampling: Sampling, scale: float, form: str) -> Guidance:
     """Guidance of a scale, off at or below the system's threshold."""
     return Guidance(0.0 if form == "cond" and scale <= sampling.guidance_threshold else scale, form=form)

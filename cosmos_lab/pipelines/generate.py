@@ -5,7 +5,6 @@ prompt -> text embedding;  given pixel frames -> given latents;  noise -> solver
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,36 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cosmos_lab import __version__, video
-from cosmos_lab.diffusion.denoiser import Denoiser, make_denoiser
+from cosmos_lab.diffusion.denoiser import make_denoiser
 from cosmos_lab.diffusion.solvers import Step
 from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines import assembly
+from cosmos_lab.pipelines.call import Call, Start
 from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation, Timing
-from cosmos_lab.pipelines.settings import Options, Settings, resolve
+from cosmos_lab.pipelines.settings import Options, Settings, by_hand, described, resolve
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.runtime.checkpoints import Model
 from cosmos_lab.runtime.loading import load_any
 from cosmos_lab.runtime.official import Lora
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Call:
-    """One generation, completely specified and checked. `replacing` holds noise and embeddings given by hand."""
-
-    settings: Settings
-    source: Source | None = None
-    replacing: dict[str, Noise | Tensor] = field(default_factory=dict, repr=False)
-    output: str = "pixels"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Start:
-    """Where the solver begins: the denoiser, the first state, the noise levels, and what became of the prompt."""
-
-    denoiser: Denoiser = field(repr=False)
-    x: Tensor = field(repr=False)
-    sigmas: Tensor = field(repr=False)
-    tokens: dict[str, int]
 
 
 class Pipeline:
@@ -143,9 +123,8 @@ class Pipeline:
         if settings.num_conditional_frames:
             alpha = self.card.pictures.alpha
             source = Source.of(given, num_conditional_frames=settings.num_conditional_frames, alpha=alpha)
-        by_hand = ("noise", "prompt_embeds", "negative_prompt_embeds")
-        replacing = {name: options[name] for name in by_hand if options.get(name) is not None}
-        return Call(settings=settings, source=source, replacing=replacing, output=options.get("output", "pixels"))
+        output = options.get("output", "pixels")
+        return Call(settings=settings, source=source, replacing=by_hand(options), output=output)
 
     @torch.no_grad()
     def generate(self, call: Call, *, progress: bool = True) -> Generation:
@@ -153,19 +132,21 @@ class Pipeline:
         from tqdm.auto import tqdm
 
         timing = Timing()
+        if call.edit is not None:
+            call = call.edit.prepared(self, call)
         start = self.start(call, timing)
+        latents, first = start.x, start.first_step
         with timing.stage("denoise"):
-            steps = self._steps(start)
-            bar = tqdm(steps, total=len(start.sigmas), desc=call.settings.task, disable=not progress, leave=False)
-            for step in bar:
+            steps, total = self._steps(start), len(start.sigmas) - (first or 0)
+            for step in tqdm(steps, total=total, desc=call.settings.task, disable=not progress, leave=False):
                 latents = step.x0
         frames = None
         if call.output == "pixels":
             with timing.stage("decode"):
-                frames = self.decode(latents)
+                frames = call.edit.pixels(self.card, call.settings) if first is None else self.decode(latents)
         return Generation(
             frames=frames, latents=latents.float().cpu(), fps=call.settings.fps, timing=timing,
-            provenance=self._provenance(call, start.tokens), call=call,
+            provenance=self.provenance(call), call=call,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -181,7 +162,7 @@ class Pipeline:
         """Everything before the first step: text, given latents, noise."""
         settings, sampling = call.settings, self.card.sampling
         with timing.stage("text"):
-            text, negative, tokens = self._text(call)
+            text, negative = self._text(call)
         with timing.stage("encode"):
             given, num_given = self._given_latents(call)
         noise = call.replacing.get("noise", assembly.noise_source(sampling, settings.seed))
@@ -200,14 +181,20 @@ class Pipeline:
             fps=torch.tensor([settings.fps]) if self.card.dit.fps_modulation else None,
             batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
         )  # fmt: skip
-        return Start(
-            denoiser=denoiser, x=assembly.initial_state(sampling, initial, self.dtype), sigmas=grid, tokens=tokens,
-        )  # fmt: skip
+        x, first = assembly.initial_state(sampling, initial, self.dtype), 0
+        if call.edit is not None:
+            with timing.stage("encode"):
+                x, first = call.edit.begin(self, settings, initial, grid)
+        return Start(denoiser=denoiser, x=x, sigmas=grid, first_step=first)
 
     def _steps(self, start: Start) -> Iterator[Step]:
         """The solver's steps. Gradients are off around each step only, not around the code between them."""
-        given = start.denoiser.condition
-        steps = assembly.walk(self.card.sampling, start.denoiser, start.x, start.sigmas, given=given)
+        if start.first_step is None:
+            return
+        steps = assembly.walk(
+            self.card.sampling, start.denoiser, start.x, start.sigmas, start=start.first_step,
+            given=start.denoiser.condition,
+        )  # fmt: skip
         while True:
             with torch.no_grad():
                 step = next(steps, None)
@@ -215,11 +202,9 @@ class Pipeline:
                 return
             yield step
 
-    def _text(self, call: Call) -> tuple[Tensor, Tensor | None, dict[str, int]]:
-        """Embeddings `(1, N, D)` of the prompt and the negative prompt (None: zeros), and how many tokens were kept."""
+    def _text(self, call: Call) -> tuple[Tensor, Tensor | None]:
+        """Embeddings `(1, N, D)` of the prompt and the negative prompt (None: zeros)."""
         settings, encoder = call.settings, self.model.text
-        read = encoder.tokenize([settings.prompt])
-        tokens = {"kept": int(read.mask.sum()), "dropped": read.dropped[0]}
         text = call.replacing.get("prompt_embeds")
         text = encoder.encode([settings.prompt]) if text is None else text
         negative = call.replacing.get("negative_prompt_embeds")
@@ -228,7 +213,7 @@ class Pipeline:
             negative = encoder.encode([settings.negative_prompt])
         elif negative is None and unconditional == "prompt":
             negative = text
-        return text, negative, tokens
+        return text, negative
 
     def _given_latents(self, call: Call) -> tuple[Tensor, int]:
         """Latents `(1, C, T', h, w)` with the given ones first and zeros after, and how many are given.
@@ -265,17 +250,19 @@ class Pipeline:
         seeded = noise is None or isinstance(noise, Tensor)
         return assembly.noise_source(self.card.sampling, call.settings.seed) if seeded else noise
 
-    def _provenance(self, call: Call, tokens: dict[str, int]) -> dict[str, object]:
-        """What made the clip, as JSON values."""
+    def provenance(self, call: Call, settings: Settings | None = None) -> dict[str, object]:
+        """What makes the clip, as JSON values, before or after it is made; `settings` stand in for the call's."""
+        settings, read = settings or call.settings, self.model.text.tokenize([call.settings.prompt])
+        source = call.source if call.edit is None else call.edit.source
         return {
             "provenance": PROVENANCE_VERSION,
             "model": self.name,
             "weights": self.model.digest,
             "conventions": self.card.conventions,
             "like": self.card.like,
-            "settings": asdict(call.settings),
-            "tokens": tokens,
-            "input": None if call.source is None else call.source.described(),
+            "settings": described(settings),
+            "tokens": {"kept": int(read.mask.sum()), "dropped": read.dropped[0]},
+            "input": None if source is None else source.described(),
             "given_by_hand": {name: _fingerprint(value) for name, value in call.replacing.items()},
             "output": call.output,
             "device": self.device.type,

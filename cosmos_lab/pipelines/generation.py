@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from cosmos_lab import video
-from cosmos_lab.files import write_json, write_text
+from cosmos_lab.files import json_text, whole
 
 PROVENANCE_VERSION = 1
 
@@ -74,15 +74,20 @@ class Generation:
         path = Path(path)
         if self.frames is None:
             raise ValueError("this generation holds latents only; make it with output='pixels'")
-        if self.is_image and path.suffix.lower() in video.IMAGES:
-            video.write_image(path, self.frames[0])
-        elif path.suffix.lower() == ".mp4":
-            video.write_video(path, self.frames, fps=self.fps)
-        else:
+        picture = self.is_image and path.suffix.lower() in video.IMAGES
+        if not picture and path.suffix.lower() != ".mp4":
             fitting = ".jpg, .png, .webp or .mp4" if self.is_image else ".mp4"
             raise ValueError(f"{path.name}: a {'picture' if self.is_image else 'clip'} is saved as {fitting}")
-        write_text(path.with_suffix(".txt"), self._prompts())
-        write_json(path.with_suffix(".json"), self.provenance)
+        described = path.with_suffix(".json")
+        # All three are written before the first is in its place, so that no old provenance stands beside a new clip.
+        with whole(described) as provenance, whole(path.with_suffix(".txt")) as prompts, whole(path) as pixels:
+            if picture:
+                video.write_image(pixels, self.frames[0])
+            else:
+                video.write_video(pixels, self.frames, fps=self.fps)
+            prompts.write_text(self._prompts(), encoding="utf-8")
+            provenance.write_text(json_text(self.provenance), encoding="utf-8")
+            described.unlink(missing_ok=True)
         return path
 
     def contact_sheet(self, *, columns: int = 6, rows: int = 3) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from cosmos_lab.files import sha256
-from cosmos_lab.pipelines.generate import Call, Pipeline, load
+from cosmos_lab.pipelines.call import Call
+from cosmos_lab.pipelines.edit import Edit
+from cosmos_lab.pipelines.generate import Pipeline, load
 from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation
+from cosmos_lab.pipelines.long import LongCall, generate_long
 from cosmos_lab.pipelines.settings import Settings
 from cosmos_lab.pipelines.source import Source
 
@@ -30,7 +33,9 @@ def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progr
             f"{pipe.model.digest[:12]}…; pass a pipe with the former"
         )
     call = made.call if isinstance(made, Generation) else None
-    return pipe.generate(call or _call(provenance, pipe), progress=progress)
+    call = call or _call(provenance, pipe)
+    run = generate_long if isinstance(call, LongCall) else Pipeline.generate
+    return run(pipe, call, progress=progress)
 
 
 def read_provenance(path: str | Path) -> dict[str, object]:
@@ -50,14 +55,20 @@ def read_provenance(path: str | Path) -> dict[str, object]:
     return provenance
 
 
-def _call(provenance: Mapping[str, object], pipe: Pipeline) -> Call:
+def _call(provenance: Mapping[str, object], pipe: Pipeline) -> Call | LongCall:
     if provenance["given_by_hand"]:
         names = ", ".join(provenance["given_by_hand"])
         raise ValueError(f"{names} were given in memory and are not in the file; pass them to the pipeline yourself")
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{name: value for name, value in provenance["settings"].items() if name in known})
     source = _source(provenance["input"], settings, pipe) if provenance["input"] else None
-    return Call(settings=settings, source=source, output=provenance["output"])
+    if settings.strength is not None:
+        return Call(settings=settings, output=provenance["output"], edit=Edit(source=source))
+    if settings.task != "long_video":
+        return Call(settings=settings, source=source, output=provenance["output"])
+    task, count = ("video2world", settings.num_conditional_frames) if source else ("text2world", 0)
+    first = replace(settings, task=task, num_conditional_frames=count, num_chunks=None)
+    return LongCall(settings=settings, first=Call(settings=first, source=source))
 
 
 def _source(described: Mapping[str, object], settings: Settings, pipe: Pipeline) -> Source:
@@ -72,4 +83,6 @@ def _source(described: Mapping[str, object], settings: Settings, pipe: Pipeline)
         raise FileNotFoundError(f"its input {path} is gone")
     if sha256(path) != described["sha256"]:
         raise ValueError(f"its input {path} has changed since: the SHA-256 is no longer {described['sha256']}")
+    if settings.strength is not None:
+        return Source.first(path, num_pixel_frames=settings.num_pixel_frames, alpha=pipe.card.pictures.alpha)
     return Source.of(path, num_conditional_frames=settings.num_conditional_frames, alpha=pipe.card.pictures.alpha)

@@ -1,6 +1,6 @@
 """What a generation was asked for: checked once, at the door, and kept in its provenance."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Literal, TypedDict
 
@@ -49,6 +49,7 @@ class Settings:
 
     `guardrail` and `refiner` say what became of the checks of prompt and clip and of the rewriting of the prompt:
     NOT_CHECKED and NOT_REFINED where there is no such part, DISABLED where the user switched it off.
+    The strengths belong to edits, num_chunks to long videos; elsewhere they are None.
     """
 
     task: str
@@ -65,6 +66,20 @@ class Settings:
     fps: float
     guardrail: str = "NOT_CHECKED"
     refiner: str = "NOT_REFINED"
+    strength: float | None = None
+    image_strength: float | None = None
+    num_chunks: int | None = None
+
+
+def described(settings: Settings) -> dict[str, object]:
+    """Settings as provenance keeps them: without those that do not apply."""
+    return {name: value for name, value in asdict(settings).items() if value is not None}
+
+
+def by_hand(options: Options) -> dict[str, Noise | Tensor]:
+    """Noise and embeddings among the options."""
+    names = ("noise", "prompt_embeds", "negative_prompt_embeds")
+    return {name: options[name] for name in names if options.get(name) is not None}
 
 
 def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, options: Options) -> Settings:

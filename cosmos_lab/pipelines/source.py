@@ -23,6 +23,19 @@ class Source:
     sha256: str
 
     @classmethod
+    def first(cls, given: object, *, num_pixel_frames: int, alpha: str = "white") -> "Source":
+        """Read what was given and keep its first `num_pixel_frames` pixel frames, the last repeated if too few.
+
+        Raises FileNotFoundError, and ValueError for a damaged file.
+        """
+        if isinstance(given, Source):
+            return given
+        pixels, still, path, digest = _read(given, alpha, first=num_pixel_frames)
+        pixels = pixels[:num_pixel_frames]
+        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], num_pixel_frames - len(pixels), axis=0)])
+        return cls(pixels=pixels, is_image=still, path=path, sha256=digest)
+
+    @classmethod
     def of(cls, given: object, *, num_conditional_frames: int, alpha: str = "white") -> "Source":
         """Read what was given and keep its last `num_conditional_frames` pixel frames.
 
@@ -32,12 +45,7 @@ class Source:
         if isinstance(given, Source):
             return given
         count = num_conditional_frames
-        if isinstance(given, str | Path):
-            clip = video.read(given, last=count, alpha=alpha)
-            pixels, still, path, digest = clip.pixels, clip.is_image, str(given), sha256(given)
-        else:
-            pixels, still = _pixels(given, alpha)
-            path, digest = None, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        pixels, still, path, digest = _read(given, alpha, last=count)
         if still and count > 1:
             raise ValueError(f"a still image cannot be continued from {count} pixel frames; give a clip, or continue 1")
         if len(pixels) < count:
@@ -47,6 +55,17 @@ class Source:
     def described(self) -> dict[str, object]:
         """What provenance keeps."""
         return {"path": self.path, "sha256": self.sha256, "is_image": self.is_image}
+
+
+def _read(
+    given: object, alpha: str, *, first: int | None = None, last: int | None = None
+) -> tuple[np.ndarray, bool, str | None, str]:
+    """Pixels (of a file, only the first or last ones), whether they are a still image, path and fingerprint."""
+    if isinstance(given, str | Path):
+        clip = video.read(given, first=first, last=last, alpha=alpha)
+        return clip.pixels, clip.is_image, str(given), sha256(given)
+    pixels, still = _pixels(given, alpha)
+    return pixels, still, None, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def _pixels(given: object, alpha: str) -> tuple[np.ndarray, bool]:

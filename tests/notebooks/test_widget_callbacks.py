@@ -45,3 +45,62 @@ def test_sampling_answers_within_a_third_of_a_second(sampling):
         widgets.frame(sampling["draw"], {"num_steps": 35, "rho": 3.0})
         spent.append(process_time() - begin)
     assert min(spent) < 0.3
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    """Notebook 02's callback over attention that is made up: the ball looks at one token of latent frame 5."""
+    found = definitions("02_dit_blocks.ipynb", {"lit", "draw"})
+    looks = found["torch"].full((2, 1, 756, 756), 1e-6)
+    looks[0, 0, :, 5 * 84 + 3 * 12 + 4] = 1
+    found.update(pixels=np.full((9, 112, 192, 3), 200, dtype=np.uint8), looks=looks, ball=0)
+    return found
+
+
+def test_blocks_lights_what_a_head_looks_at(blocks):
+    shown = widgets.frame(blocks["draw"], {"block": 0, "head": 0}).pixels()
+    assert shown.shape == (3 * 112, 3 * 192, 3)
+    # Latent frame 5 is the right one of the middle row; token (3, 4) covers 16 by 16 pixels from (48, 64) on.
+    bright = (shown == 200).all(-1)
+    assert bright[112 + 48 : 112 + 64, 2 * 192 + 64 : 2 * 192 + 80].all() and bright.sum() == 256
+
+
+def test_blocks_answers_within_a_third_of_a_second(blocks):
+    begin = process_time()
+    widgets.frame(blocks["draw"], {"block": 1, "head": 0})
+    assert process_time() - begin < 0.3
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """The callback of 01 on one latent clip of its own, with the shipped tokenizer."""
+    import torch
+
+    import cosmos_lab
+
+    found = definitions("01_the_tokenizer.ipynb", {"quantize", "draw"})
+    vae = cosmos_lab.load("nano").model.vae.requires_grad_(False)
+    column = torch.linspace(-1, 1, 192).expand(3, 3, 5, 112, 192)
+    found.update(vae=vae, latents=vae.encode(column))
+    return found
+
+
+def test_tokenizer_draws_nearer_pictures_with_more_bits_and_channels(tokenizer):
+    best = tokenizer["vae"].decode(tokenizer["latents"][2:3])[0, :, -1].permute(1, 2, 0).numpy()
+
+    def error(bits, channels):
+        pixels = widgets.frame(tokenizer["draw"], {"bits": bits, "channels": channels}).pixels()
+        assert pixels.shape == (112, 192, 3)
+        return np.abs(pixels / 127.5 - 1 - best.clip(-1, 1)).mean()
+
+    assert error(8, 16) < 0.02 < error(1, 16)
+    assert error(8, 16) < error(8, 4)
+
+
+def test_tokenizer_answers_within_a_third_of_a_second(tokenizer):
+    spent = []
+    for _ in range(3):
+        begin = process_time()
+        widgets.frame(tokenizer["draw"], {"bits": 4, "channels": 16})
+        spent.append(process_time() - begin)
+    assert min(spent) < 0.3

@@ -1,0 +1,213 @@
+"""From a parsed command line to saved clips: one, or all of a batch file."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cosmos_lab.cli import choosing
+
+if TYPE_CHECKING:
+    from cosmos_lab.pipelines.batch import Item, Outcome
+    from cosmos_lab.pipelines.batch_files import Row
+    from cosmos_lab.pipelines.generate import Pipeline
+    from cosmos_lab.pipelines.generation import Generation
+
+# The example of Predict2's guide to text2world.
+WELDING = (
+    "An autonomous welding robot arm operating inside a modern automotive factory, sparks flying as it welds a car "
+    "frame with precision under bright overhead lights."
+)
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+BENCHMARK_RUNS = 4
+# What a batch file says for each of its items, or what makes sense for one clip only.
+SINGLE = ("--prompt", "--save_path", "--video_save_name", "--contact_sheet", "--benchmark")
+INPUTS = ("--input_path", "--input_image_or_video_path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a command makes, and the fields of its batch files: of Predict2's array and of Predict1's lines.
+
+    `given` is the input of a single run, `needs_given` whether one is needed; `arguments` are the task's own.
+    """
+
+    task: str
+    save_path: str = "output/generated_video.mp4"
+    suffixes: tuple[str, ...] = (".mp4",)
+    output_field: str = "output_video"
+    array_given: str | None = None
+    lines_given: str | None = None
+    given: str | None = None
+    given_flag: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+def produce(arguments: argparse.Namespace, command: Command) -> int:
+    """Make and save what was asked for; returns the exit code."""
+    name = choosing.model_for(arguments, command.task)
+    rows = _batch_rows(arguments, command)
+    single = rows is None
+    rows = rows or [_single_row(arguments, command, name)]
+    pipe = choosing.open_pipeline(arguments, command.task, name)
+    _note_offloading(arguments, pipe)
+    items = [_item(row, arguments, command, pipe) for row in rows]
+    if single:
+        return finish(_make(pipe, items[0], arguments), items[0].output, arguments)
+    return make_batch(pipe, items, arguments)
+
+
+def make_batch(pipe: "Pipeline", items: "list[Item]", arguments: argparse.Namespace) -> int:
+    """Make a batch, tell what becomes of each item, and end with a table and a report."""
+    from cosmos_lab.pipelines.batch import generate_batch
+
+    place = arguments.report or _beside_outputs(items)
+    try:
+        report = generate_batch(
+            pipe, items, overwrite=arguments.overwrite, keep_existing=getattr(arguments, "skip_existing_output", False),
+            report_path=place, on_outcome=_tell, progress=not arguments.quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print(f"{'report':<14}{place}; the same command goes on with what is left")
+        raise
+    print(f"\n{report.table()}\n")
+    print(f"{pipe.name}: " + ", ".join(f"{count} {status}" for status, count in report.counts.items() if count))
+    if place:
+        print(f"{'report':<14}{place}")
+    return int(not report.complete)
+
+
+def _beside_outputs(items: "list[Item]") -> Path | None:
+    """The report's place in the first folder of outputs that can be written to."""
+    for folder in dict.fromkeys(item.output.parent for item in items if item.output is not None):
+        existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK):
+            return folder / "batch_report.json"
+    return None
+
+
+def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> int:
+    """Save one generation, and say where everything lies."""
+    from cosmos_lab import video
+
+    path = made.save(path)
+    lines = [("picture" if made.is_image else "clip", path)]
+    if arguments.contact_sheet:
+        sheet = path.with_name(f"{path.stem}_sheet.png")
+        video.write_image(sheet, made.contact_sheet())
+        lines.append(("contact sheet", sheet))
+    lines += [("prompts", path.with_suffix(".txt")), ("provenance", path.with_suffix(".json"))]
+    for name, place in lines:
+        print(f"{name:<14}{place}")
+    dropped = made.provenance["tokens"]["dropped"]
+    if dropped:
+        print(f"note          the prompt is too long: its last {dropped} tokens were not read")
+    settings = made.provenance["settings"]
+    print(f"{'checks':<14}guardrail {settings['guardrail']}, prompt {settings['refiner']}")
+    print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
+    return 0
+
+
+def _make(pipe: "Pipeline", item: "Item", arguments: argparse.Namespace) -> "Generation":
+    """One generation; for a benchmark the last of four, of which the first does not count."""
+    from cosmos_lab.pipelines import batch
+
+    runs = BENCHMARK_RUNS if getattr(arguments, "benchmark", False) else 1
+    for number in range(runs):
+        call = batch.painted(pipe, item, batch.plan(pipe, item))
+        made = batch.run(pipe, call, progress=not arguments.quiet)
+        if runs > 1:
+            seconds = sum(made.timing.values())
+            total = seconds if number == 1 else seconds + (total if number else 0)
+            print(f"{'run':<14}{seconds:.1f} s" + ("" if number else ", not counted"))
+    if runs > 1:
+        print(f"{'mean':<14}{total / (runs - 1):.1f} s")
+    return made
+
+
+def _batch_rows(arguments: argparse.Namespace, command: Command) -> "list[Row] | None":
+    """The rows of the batch file with their outputs; None where there is no such file."""
+    from cosmos_lab.pipelines.batch_files import read_array, read_lines
+
+    array, lines = getattr(arguments, "batch_input_json", None), getattr(arguments, "batch_input_path", None)
+    if array is None and lines is None:
+        return None
+    if array is not None and lines is not None:
+        raise ValueError("--batch_input_json and --batch_input_path are two batch files: give one")
+    single = {*SINGLE, *(INPUTS if command.array_given else ()), *(("--video_save_folder",) if array else ())}
+    unused = sorted(single & arguments.spelled)
+    if unused:
+        raise ValueError(f"{unused[0]} is for a single run; the batch file says it for each item, leave it out")
+    if array is not None:
+        needed = command.given_flag in (None, "--input_path")
+        return read_array(array, given=command.array_given, output=command.output_field, needs_given=needed)
+    folder = Path(arguments.video_save_folder or "outputs")
+    rows = read_lines(lines, given=command.lines_given)
+    return [replace(row, output=str(folder / f"{number}.mp4")) for number, row in enumerate(rows)]
+
+
+def _single_row(arguments: argparse.Namespace, command: Command, model: str) -> "Row":
+    from cosmos_lab.pipelines.batch_files import Row
+
+    output = _output(arguments, command, model)
+    if output.suffix.lower() not in command.suffixes:
+        raise ValueError(f"--save_path {output}: the name must end in {' or '.join(command.suffixes)}")
+    if command.given_flag and command.given is None and command.task != "long_video":
+        raise ValueError(f"{command.given_flag} is missing: name the image or clip to begin from")
+    return Row(label="", prompt=_prompt(arguments, command, model), given=command.given, output=str(output))
+
+
+def _output(arguments: argparse.Namespace, command: Command, model: str) -> Path:
+    from cosmos_lab import catalog
+
+    name, folder = getattr(arguments, "video_save_name", None), getattr(arguments, "video_save_folder", None)
+    if arguments.save_path and (name or folder):
+        raise ValueError("--save_path and --video_save_name or --video_save_folder say the same: give one")
+    card = catalog.cards().get(model)
+    first_guides = card is not None and card.generation in ("cosmos1", "predict1")
+    if name or folder or (first_guides and not arguments.save_path):
+        return Path(folder or "outputs") / f"{name or 'output'}.mp4"
+    return Path(arguments.save_path or command.save_path)
+
+
+def _prompt(arguments: argparse.Namespace, command: Command, model: str) -> str:
+    """The prompt, or the guide's own example where it has one."""
+    from cosmos_lab import catalog
+    from cosmos_lab.pipelines.settings import EXAMPLE
+
+    if arguments.prompt is not None:
+        return arguments.prompt
+    card = catalog.cards().get(model)
+    generation = "nano" if card is None else card.generation
+    if command.task not in ("text2image", "text2world") or generation not in ("nano", "predict2"):
+        raise ValueError("--prompt is missing: say what should happen (nothing writes the prompt from the input yet)")
+    example = EXAMPLE if generation == "nano" else WELDING
+    print(f"{'prompt':<14}{example}")
+    return example
+
+
+def _item(row: "Row", arguments: argparse.Namespace, command: Command, pipe: "Pipeline") -> "Item":
+    from cosmos_lab.pipelines.batch import Item
+
+    output, problem = None if row.output is None else Path(row.output), row.problem
+    if not problem and output.suffix.lower() not in command.suffixes:
+        problem = f"{output}: the name must end in {' or '.join(command.suffixes)}"
+    return Item(
+        label=row.label, task=command.task, output=output, prompt=row.prompt, problem=problem,
+        given=command.given if row.given is None else row.given, arguments=command.arguments,
+        options=choosing.options(arguments, pipe.card),
+    )  # fmt: skip
+
+
+def _tell(outcome: "Outcome") -> None:
+    said = f": {outcome.message}" if outcome.message else ""
+    print(f"{outcome.status:<8}{outcome.label}  {outcome.output}{said}", flush=True)
+
+
+def _note_offloading(arguments: argparse.Namespace, pipe: "Pipeline") -> None:
+    from cosmos_lab.cli.absent import offloading
+
+    for flag in offloading(arguments, pipe.card):
+        print(f"{'note':<14}{flag}: {pipe.name} has nothing to offload")

@@ -1,0 +1,241 @@
+"""Many clips with one loaded model: what is already there is kept, a bad item is reported, the rest goes on."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+from cosmos_lab.files import write_json
+from cosmos_lab.pipelines.call import Call
+from cosmos_lab.pipelines.edit import edit_call
+from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.pipelines.generation import Generation
+from cosmos_lab.pipelines.long import LongCall, generate_long, long_call
+from cosmos_lab.pipelines.replay import read_provenance
+from cosmos_lab.pipelines.settings import Options, resolve
+from cosmos_lab.pipelines.source import Source
+from cosmos_lab.tables import Table
+
+# Equal values of these mean equal pixel frames on one machine; the input's place and the versions do not count.
+COMPARED = ("weights", "conventions", "like", "settings", "given_by_hand", "output", "dtype")
+FAILURES = (ValueError, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One clip to be made: the task's arguments, `options` for all tasks, and where it goes.
+
+    `label` says where the item stands in its file; `problem` why it cannot be made, if its file already shows that.
+    """
+
+    label: str
+    task: str
+    output: Path | None
+    prompt: str = ""
+    given: object = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of an item: "made", "kept" (it was there already), "failed" or "left" (after an interruption)."""
+
+    label: str
+    output: str
+    status: str
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The outcomes of a batch, in the order of its items."""
+
+    model: str
+    weights: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items have each status."""
+        return {name: sum(o.status == name for o in self.outcomes) for name in ("made", "kept", "failed", "left")}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every output is there."""
+        return all(outcome.status in ("made", "kept") for outcome in self.outcomes)
+
+    def table(self) -> Table:
+        """One row for each item."""
+        rows = ((o.label, o.status, o.output, f"{o.seconds:.1f} s", o.message) for o in self.outcomes)
+        return Table(("item", "status", "output", "time", "message"), tuple(rows))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as JSON."""
+        items = [asdict(outcome) for outcome in self.outcomes]
+        write_json(path, {"model": self.model, "weights": self.weights, "counts": self.counts, "items": items})
+        return Path(path)
+
+
+def generate_batch(
+    pipe: Pipeline,
+    items: Sequence[Item],
+    *,
+    overwrite: bool = False,
+    keep_existing: bool = False,
+    report_path: str | Path | None = None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    progress: bool = True,
+) -> Report:
+    """Make and save every item; ValueError and OSError of an item are its own failure.
+
+    An output whose provenance says what would be made now (prompt, seed, settings, input, weights) is kept, unless
+    `overwrite`; `keep_existing` keeps any output that is there. The report is written at the end, also after an
+    interruption, which is then raised again.
+    """
+    batch = _Batch(pipe, items, overwrite=overwrite, keep_existing=keep_existing, tell=on_outcome, progress=progress)
+    if report_path is not None:
+        # Now, because it would be a pity to learn after hours that it cannot be written.
+        batch.report().save(report_path)
+    try:
+        batch.plan()
+        batch.paint()
+        batch.make()
+    finally:
+        report = batch.report()
+        if report_path is not None:
+            report.save(report_path)
+    return report
+
+
+def plan(pipe: Pipeline, item: Item) -> Call | LongCall:
+    """Check an item and read its input, but generate nothing yet. Raises ValueError and OSError."""
+    if item.problem:
+        raise ValueError(item.problem)
+    if item.task == "video2video":
+        return edit_call(pipe, item.given, item.prompt, **item.arguments, **item.options)
+    if item.task == "long_video":
+        return long_call(pipe, item.given, item.prompt, **item.arguments, **item.options)
+    if item.task == "text2world" and pipe.card.first_frame is not None:
+        settings = resolve(pipe.card, item.task, item.prompt, num_conditional_frames=1, options=item.options)
+        return Call(settings=settings)
+    return pipe.call(item.task, item.prompt, given=item.given, **item.arguments, **item.options)
+
+
+def needs_painting(pipe: Pipeline, item: Item) -> bool:
+    """Whether another model paints the item's first pixel frame."""
+    return pipe.card.first_frame is not None and item.task in ("text2world", "video2video")
+
+
+def painted(pipe: Pipeline, item: Item, call: Call | LongCall) -> Call | LongCall:
+    """The call with the first pixel frame that another model, or an edit as a picture, gives it."""
+    if isinstance(call, LongCall):
+        return call
+    if call.edit is not None:
+        return call.edit.prepared(pipe, call)
+    if item.task == "text2world" and call.settings.num_conditional_frames:
+        return replace(call, source=pipe.first_frame(item.prompt, item.options))
+    return call
+
+
+def run(pipe: Pipeline, call: Call | LongCall, *, progress: bool = True) -> Generation:
+    """Generate what was planned."""
+    return (generate_long if isinstance(call, LongCall) else Pipeline.generate)(pipe, call, progress=progress)
+
+
+def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
+    """Whether `output` and the provenance beside it are there and are what the call would make."""
+    if not output.is_file():
+        return False
+    try:
+        before = read_provenance(output)
+    except FAILURES:
+        return False
+    first = call.first if isinstance(call, LongCall) else call
+    now = json.loads(json.dumps(pipe.provenance(first, call.settings)))
+    # What text2world begins with is made from the prompt: it is no input of its own.
+    same_input = call.settings.task == "text2world" or _fingerprint(before) == _fingerprint(now)
+    return same_input and all(before.get(name) == now[name] for name in COMPARED)
+
+
+def _fingerprint(provenance: Mapping[str, object]) -> str | None:
+    return (provenance.get("input") or {}).get("sha256")
+
+
+class _Batch:
+    """The items, what was planned for those still to be made, and the outcomes so far."""
+
+    def __init__(
+        self, pipe: Pipeline, items: Sequence[Item], *, overwrite: bool, keep_existing: bool,
+        tell: Callable[[Outcome], None], progress: bool,
+    ):  # fmt: skip
+        self.pipe, self.items, self.tell, self.progress = pipe, tuple(items), tell, progress
+        self.overwrite, self.keep_existing = overwrite, keep_existing
+        # What is still to be made, with the first pixel frame if another model painted it. Inputs are read again when
+        # their turn comes: all at once they might not fit into memory.
+        self.waiting: dict[int, Source | None] = {}
+        self.outcomes: dict[int, Outcome] = {}
+
+    def plan(self) -> None:
+        """Check all items before the first is made, so that mistakes show at once."""
+        outputs: dict[Path, str] = {}
+        for number, item in enumerate(self.items):
+            with self._failing(number):
+                call = plan(self.pipe, item)
+                if item.output.resolve() in outputs:
+                    raise ValueError(f"{item.output} is the output of {outputs[item.output.resolve()]} already")
+                outputs[item.output.resolve()] = item.label
+                existing = self.keep_existing and item.output.is_file()
+                if existing or (not self.overwrite and is_made(self.pipe, call, item.output)):
+                    self._done(number, "kept")
+                else:
+                    self.waiting[number] = None
+
+    def paint(self) -> None:
+        """All first pixel frames before any clip: the model that paints them is loaded once, and freed again."""
+        painting = copy.copy(self.pipe)
+        if painting.open_first_frame is not None:
+            painting.open_first_frame = cache(painting.open_first_frame)
+        for number in list(self.waiting):
+            item, begin = self.items[number], perf_counter()
+            with self._failing(number, begin):
+                if needs_painting(self.pipe, item):
+                    self.waiting[number] = painted(painting, item, plan(self.pipe, item)).source
+
+    def make(self) -> None:
+        for number, first_frame in self.waiting.items():
+            if number in self.outcomes:
+                continue
+            item, begin = self.items[number], perf_counter()
+            with self._failing(number, begin):
+                call = plan(self.pipe, item)
+                call = call if first_frame is None else replace(call, source=first_frame)
+                run(self.pipe, call, progress=self.progress).save(item.output)
+                self._done(number, "made", begin=begin)
+
+    def report(self) -> Report:
+        left = (Outcome(label=item.label, output=str(item.output or ""), status="left") for item in self.items)
+        outcomes = tuple(self.outcomes.get(number, outcome) for number, outcome in enumerate(left))
+        return Report(model=self.pipe.name, weights=self.pipe.model.digest, outcomes=outcomes)
+
+    def _done(self, number: int, status: str, *, message: str = "", begin: float | None = None) -> None:
+        item = self.items[number]
+        seconds = 0.0 if begin is None else perf_counter() - begin
+        self.outcomes[number] = Outcome(
+            label=item.label, output=str(item.output or ""), status=status, seconds=seconds, message=message
+        )
+        self.tell(self.outcomes[number])
+
+    @contextmanager
+    def _failing(self, number: int, begin: float | None = None) -> Iterator[None]:
+        """An item's exception is its outcome."""
+        try:
+            yield
+        except FAILURES as error:
+            self._done(number, "failed", message=str(error), begin=begin)

@@ -1,0 +1,93 @@
+"""The files that describe many clips: Predict2's JSON array and the JSON lines of Cosmos 1.0 and Predict1."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One entry of a batch file; `problem` says what is wrong with it."""
+
+    label: str
+    prompt: str = ""
+    given: str | None = None
+    output: str | None = None
+    problem: str = ""
+
+
+def read_array(path: str | Path, *, given: str | None, output: str, needs_given: bool = True) -> list[Row]:
+    """Predict2's form: a JSON array of objects with `prompt`, the field `output` and, where one is named, `given`.
+
+    Raises FileNotFoundError, and ValueError with line and column where the whole is no such array; what is wrong with
+    one entry is its row's problem.
+    """
+    text = read_text(path)
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{path}, line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{place}: {error.msg}; the file holds a JSON array: {_example(given, output)}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path} holds no items; it is a JSON array: {_example(given, output)}")
+    required = ("prompt", *((given,) if given and needs_given else ()), output)
+    return [_row(f"item {number}", entry, given, output, required) for number, entry in enumerate(entries, start=1)]
+
+
+def read_lines(path: str | Path, *, given: str | None, needs_prompt: bool = True) -> list[Row]:
+    """The form of Cosmos 1.0 and Predict1: a JSON object with `prompt`, and `given` where named, in every line.
+
+    Raises FileNotFoundError, and ValueError for a file without lines.
+    """
+    required = ((given,) if given else ()) + (("prompt",) if needs_prompt else ())
+    rows = [_line(label, text, given, required) for label, text in numbered_lines(path)]
+    if not rows:
+        example = json.dumps({name: "…" for name in required}, ensure_ascii=False)
+        raise ValueError(f"{path} holds no lines; each is an object such as {example}")
+    return rows
+
+
+def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
+    """("line N", text) of the lines of a file that are not blank."""
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if line.strip():
+            yield f"line {number}", line
+
+
+def read_text(path: str | Path) -> str:
+    """A file's text. Raises FileNotFoundError, and ValueError where it is no text."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text: {error}") from error
+
+
+def _line(label: str, text: str, given: str | None, required: tuple[str, ...]) -> Row:
+    try:
+        entry = json.loads(text)
+    except json.JSONDecodeError as error:
+        return Row(label=label, problem=f"no JSON at column {error.colno}: {error.msg}")
+    return _row(label, entry, given, None, required)
+
+
+def _row(label: str, entry: object, given: str | None, output: str | None, required: tuple[str, ...]) -> Row:
+    if not isinstance(entry, dict):
+        return Row(label=label, problem=f"an object was expected, not {json.dumps(entry)[:40]}")
+    fields = {"prompt": "prompt"} | ({"given": given} if given else {}) | ({"output": output} if output else {})
+    values = {ours: entry[theirs] for ours, theirs in fields.items() if theirs in entry}
+    absent = [name for name in required if name not in entry]
+    wrong = [fields[name] for name, value in values.items() if not isinstance(value, str) or not value.strip()]
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    if absent or wrong:
+        problems = [f"lacks {name!r}" for name in absent] + [f"{name!r} is no text or empty" for name in wrong]
+        return Row(label=label, **texts, problem="; ".join(problems))
+    return Row(label=label, **texts)
+
+
+def _example(given: str | None, output: str) -> str:
+    fields = [*([given] if given else []), "prompt", output]
+    return json.dumps([{name: "…" for name in fields}], ensure_ascii=False)

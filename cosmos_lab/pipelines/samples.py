@@ -1,0 +1,166 @@
+"""Predict2.5's files of samples: one object with a table `samples`, or one flat object for each sample.
+
+    {"inference_type": "text2world", "seed": 1, "samples": {"snow": {"prompt": "…"}, "sand": {"prompt_path": "a.txt"}}}
+    {"inference_type": "video2world", "name": "robot", "prompt": "…", "input_path": "robot.mp4"}
+
+The second form may also stand line by line in a .jsonl file. Comments are allowed; paths are relative to the file.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cosmos_lab.pipelines.batch_files import numbered_lines, read_text
+
+INFERENCE_TYPES = ("text2world", "image2world", "video2world")
+SHARED = ("inference_type", "negative_prompt", "seed", "guidance", "resolution", "num_output_frames")
+OWN = ("prompt", "prompt_path", "input_path")
+FLAT = ("name", *SHARED, *OWN, "num_steps", "enable_autoregressive", "chunk_size", "chunk_overlap")
+KINDS = {"seed": int, "guidance": (int, float), "num_steps": int, "num_output_frames": int, "chunk_size": int,
+         "chunk_overlap": int, "enable_autoregressive": bool}  # fmt: skip
+TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One sample: its fields as given, the folder of its file, and what is wrong with it.
+
+    `path_wins` says which of `prompt` and `prompt_path` counts where both are given: the path in the form with
+    `samples`, the prompt in the flat one.
+    """
+
+    label: str
+    name: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    folder: Path = Path()
+    path_wins: bool = False
+    problem: str = ""
+
+    def overridden(self, fields: Mapping[str, object]) -> "Sample":
+        """The sample with some fields replaced; a prompt replaces both ways of giving one."""
+        kept = {name: value for name, value in self.fields.items() if "prompt" not in fields or name != "prompt_path"}
+        return replace(self, fields={**kept, **fields})
+
+    def checked(self) -> "Sample":
+        """The sample with its problem found, if it has one."""
+        return self if self.problem else replace(self, problem=_problem(self))
+
+    @property
+    def inference_type(self) -> str:
+        return str(self.fields.get("inference_type"))
+
+    @property
+    def prompt(self) -> str:
+        """The text of `prompt`, or of the file at `prompt_path`. Raises FileNotFoundError and ValueError."""
+        prompt, path = self.fields.get("prompt"), self.fields.get("prompt_path")
+        if path is not None and (self.path_wins or prompt is None):
+            return read_text(self.folder / str(path)).strip()
+        return "" if prompt is None else str(prompt)
+
+    @property
+    def input_path(self) -> str | None:
+        path = self.fields.get("input_path")
+        return None if path is None else str(self.folder / str(path))
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The keyword arguments of a generation; what is not given is left to the card."""
+        names = ("negative_prompt", "seed", "guidance", "num_steps")
+        given = {name: self.fields[name] for name in names if self.fields.get(name) is not None}
+        resolution = self.fields.get("resolution", "none")
+        return given if resolution == "none" else given | {"resolution": resolution}
+
+
+def read_samples(paths: Iterable[str | Path]) -> list[Sample]:
+    """The samples of several files. Raises FileNotFoundError, and ValueError for a file that is no such file.
+
+    What is wrong with one sample is its problem; names that are given twice are an error of the whole.
+    """
+    samples = [sample for path in paths for sample in _read(Path(path))]
+    names = [sample.name for sample in samples if sample.name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the name {twice[0]!r} is given to two samples, but it is the name of the clip: change one")
+    if not samples:
+        raise ValueError("there are no samples in these files")
+    return samples
+
+
+def without_comments(text: str) -> str:
+    """JSON text with // and /* */ comments blanked, so that lines and columns stay where they are."""
+
+    def blank(match: re.Match[str]) -> str:
+        found = match[0]
+        return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
+
+    return TOKENS.sub(blank, text)
+
+
+def _read(path: Path) -> list[Sample]:
+    if path.suffix.lower() == ".jsonl":
+        return [_flat(path, label, _parse(path, line, label)) for label, line in numbered_lines(path)]
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"{path}: samples are read from .json or .jsonl, not {path.suffix or 'a name without suffix'}")
+    value = _parse(path, read_text(path))
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no object; it is one sample, or one object with a table 'samples'")
+    return _table(path, value) if "samples" in value else [_flat(path, "", value)]
+
+
+def _parse(path: Path, text: str, label: str = "") -> object:
+    try:
+        return json.loads(without_comments(text))
+    except json.JSONDecodeError as error:
+        place = label or f"line {error.lineno}"
+        raise ValueError(f"{path}, {place}, column {error.colno}: {error.msg}") from error
+
+
+def _table(path: Path, value: dict[str, object]) -> list[Sample]:
+    unknown = sorted(set(value) - {*SHARED, "samples"})
+    if unknown:
+        raise ValueError(f"{path}: unknown field {unknown[0]!r}; beside samples there are {', '.join(SHARED)}")
+    if not isinstance(value["samples"], dict):
+        raise ValueError(f"{path}: samples is a table of names, each with {', '.join(OWN)}")
+    # The seed of this form is 1 where none is given, that of the flat form 0.
+    shared = {"seed": 1} | {name: given for name, given in value.items() if name != "samples"}
+    samples = []
+    for name, own in value["samples"].items():
+        label = f"{path.name}: {name}"
+        if not isinstance(own, dict) or set(own) - set(OWN):
+            problem = f"a sample has the fields {', '.join(OWN)}, not {json.dumps(own)[:60]}"
+            samples.append(Sample(label=label, name=name, problem=problem))
+            continue
+        samples.append(Sample(label=label, name=name, fields={**shared, **own}, folder=path.parent, path_wins=True))
+    return samples
+
+
+def _flat(path: Path, place: str, value: object) -> Sample:
+    label = f"{path.name}{', ' if place else ''}{place}"
+    if not isinstance(value, dict):
+        return Sample(label=label, name="", problem="an object was expected")
+    name, unknown = str(value.get("name") or ""), sorted(set(value) - set(FLAT))
+    if unknown:
+        return Sample(label=label, name=name, problem=f"unknown field {unknown[0]!r}; there are {', '.join(FLAT)}")
+    return Sample(label=f"{label}: {name}", name=name, fields=value, folder=path.parent)
+
+
+def _problem(sample: Sample) -> str:
+    """What is wrong with the fields, or nothing."""
+    fields, kind = sample.fields, sample.inference_type
+    if not sample.name or Path(sample.name).name != sample.name:
+        return f"'name' is missing or no file name: {sample.name!r}"
+    if kind not in INFERENCE_TYPES:
+        return f"'inference_type' is one of {', '.join(INFERENCE_TYPES)}, not {fields.get('inference_type')!r}"
+    for name, value in fields.items():
+        wanted = KINDS.get(name, str)
+        if value is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+            return f"{name!r} is {json.dumps(value)}, which is of another type than the field's"
+    if not 0 <= (fields.get("guidance") or 0) <= 7:
+        return f"'guidance' lies between 0 and 7, not {fields['guidance']}"
+    if fields.get("enable_autoregressive"):
+        return "'enable_autoregressive' is not there yet; `cosmos-lab long-video` makes long clips"
+    if kind != "text2world" and fields.get("input_path") is None:
+        return f"'input_path' is missing: {kind} needs an image or clip"
+    return ""

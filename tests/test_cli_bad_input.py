@@ -1,0 +1,109 @@
+"""What users get wrong: one clear message that names the fix, exit code 2 for usage and 1 for failure, nothing lost."""
+
+import errno
+import os
+
+import pytest
+from cli_runs import PROMPT, SMALL, run, write_clip, write_still
+from random_nano import random_nano  # noqa: F401 (fixture)
+
+
+@pytest.fixture
+def quick(random_nano, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    return ["--model", str(random_nano), *SMALL]
+
+
+@pytest.mark.parametrize(
+    "command, given, code, message",
+    [
+        # A wrong flag, or a wrong value.
+        ("text2world", ["--promt", "a"], 2, "unrecognized arguments: --promt"),
+        ("text2world", ["--seed", "one"], 2, "invalid int value"),
+        ("text2world", ["--model_size", "7B"], 2, "choose from"),
+        ("text2world", ["--num_steps", "0"], 2, "num_steps is a whole number from 1 on"),
+        ("text2world", ["--num_video_frames", "10"], 2, "use 9 or 13"),
+        ("text2world", ["--height", "70"], 2, "nearest size"),
+        ("text2world", ["--resolution", "64,96", "--height", "64"], 2, "give one"),
+        ("text2world", ["--prompt", "  "], 2, "the prompt is empty"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--video2world_edit_strength", "2"], 2, "strength lies"),
+        ("long-video", ["--num_chunks", "0"], 2, "num_chunks is a whole number from 1 on"),
+        ("video2world", ["--input_path", "clip.mp4", "--num_conditional_frames", "3"], 2, "continues 1 or 5"),
+        # A missing flag.
+        ("video2world", [], 2, "--input_path is missing"),
+        ("image2world", [], 2, "--input_path is missing"),
+        ("video2video", [], 2, "--input_video_path is missing"),
+        # An input that cannot be used.
+        ("video2world", ["--input_path", "gone.mp4"], 1, "there is no file gone.mp4"),
+        ("video2world", ["--input_path", "clip.doc"], 1, "unknown kind '.doc'; use one of"),
+        ("video2world", ["--input_path", "empty.mp4"], 1, "damaged"),
+        ("video2world", ["--input_path", "still.jpg", "--num_conditional_frames", "5"], 2, "a still image"),
+        ("video2world", ["--input_path", "short.mp4", "--num_conditional_frames", "5"], 2, "has only 3"),
+        # An output that cannot be written.
+        ("text2world", ["--save_path", "a.avi"], 2, "must end in .mp4"),
+        ("text2image", ["--save_path", "a.mp4"], 2, "must end in .jpg"),
+        ("text2world", ["--save_path", "still.jpg/a.mp4"], 1, "a part of that path is a file"),
+        ("text2world", ["--save_path", "a.mp4", "--video_save_name", "b"], 2, "give one"),
+        # A model that is not there.
+        ("text2world", ["--model", "nowhere"], 2, "there is no model 'nowhere'"),
+        ("text2world", ["--model", "."], 1, "holds no model"),
+        ("text2world", ["--model", "predict2-2b-video2world-720p-16fps", "--disable_guardrail"], 1, "download"),
+    ],
+)
+def test_one_message_names_the_fix(quick, tmp_path, capsys, command, given, code, message):
+    write_still(tmp_path / "still.jpg")
+    write_clip(tmp_path / "clip.mp4")
+    write_clip(tmp_path / "short.mp4", length=3)
+    (tmp_path / "clip.doc").write_text("")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    prompt = ["--prompt", PROMPT] if "--prompt" not in given else []
+    common = quick if "--model" not in given else ["--quiet"]
+    if command == "text2image":
+        common = [word for word in common if word not in ("--num_pixel_frames", "9")]
+    if "--resolution" in given:
+        common = ["--model", quick[1], "--quiet"]
+    assert run(command, *common, *prompt, *given) == code
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said
+    assert code == 2 and "usage:" in said or said.count("\n") == 1 or message == "download"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_read_only_folder_is_named(quick, tmp_path, capsys, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "closed" not in str(path) and real(path, mode))
+    assert run("text2world", *quick, "--prompt", PROMPT, "--save_path", "closed/a.mp4") == 1
+    assert "cannot write into closed; choose another folder" in capsys.readouterr().err
+
+
+def test_a_full_disk_loses_nothing(quick, tmp_path, capsys, monkeypatch):
+    """The clip of the run before stays whole, with its prompts and provenance."""
+    assert run("text2world", *quick, "--prompt", PROMPT, "--save_path", "a.mp4") == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(target, pixels, **_):
+        with open(target, "wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cosmos_lab.video._encode", full)
+    capsys.readouterr()
+    assert run("text2world", *quick, "--prompt", "a blue box", "--save_path", "a.mp4") == 1
+    assert "No space left on this disk: free some, or write elsewhere" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_missing_folder_is_made(quick, tmp_path):
+    assert run("text2world", *quick, "--prompt", PROMPT, "--save_path", "new/folder/a.mp4") == 0
+    assert (tmp_path / "new" / "folder" / "a.mp4").is_file()
+
+
+def test_the_example_prompt_is_said(quick, tmp_path, capsys):
+    """Predict2's guide has a default prompt for text2world; here it is nano's example, and shown."""
+    assert run("text2world", *quick, "--save_path", "a.mp4") == 0
+    assert "a red ball rolls across a wooden floor" in capsys.readouterr().out
+    write_still(tmp_path / "a.jpg")
+    assert run("image2world", *quick, "--input_path", "a.jpg", "--save_path", "b.mp4") == 2
+    assert "--prompt is missing" in capsys.readouterr().err

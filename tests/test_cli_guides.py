@@ -1,0 +1,106 @@
+"""The example commands of the guides, on nano's small likeness: its flags replace those that choose a model."""
+
+import json
+import shlex
+
+import pytest
+from cli_runs import run, settings, write_clip, write_still
+from random_nano import random_nano  # noqa: F401 (fixture)
+
+from cosmos_lab import video
+
+OFFLOAD = (
+    "--offload_tokenizer --offload_diffusion_transformer --offload_text_encoder_model --offload_prompt_upsampler "
+    "--offload_guardrail_models"
+)
+
+
+@pytest.fixture
+def folder(random_nano, tmp_path, monkeypatch):  # noqa: F811
+    """A working folder with the guides' inputs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("input0.jpg", "input1.jpg", "example_input.jpg"):
+        write_still(tmp_path / name)
+    for name in ("input2.mp4", "input3.mp4", "robot_pouring.mp4"):
+        write_clip(tmp_path / name)
+    prompts = ("A wooden sailboat gently moves across a tranquil lake.", "A modern kitchen scene.")
+    files = {
+        "text2world.json": [{"prompt": p, "output_video": f"output/{n}.mp4"} for n, p in enumerate(prompts)],
+        "video2world.json": [{"input_video": f"input{n}.{kind}", "prompt": p, "output_video": f"output/{n}.mp4"}
+                             for n, kind, p in ((0, "jpg", prompts[0]), (2, "mp4", prompts[1]))],
+        "robot_pouring.json": {"inference_type": "video2world", "name": "robot_pouring", "prompt": "A robotic arm…",
+                               "input_path": "robot_pouring.mp4"},
+    }  # fmt: skip
+    for name, value in files.items():
+        (tmp_path / name).write_text(json.dumps(value))
+    (tmp_path / "text2world.jsonl").write_text("".join(json.dumps({"prompt": p}) + "\n" for p in prompts))
+    lines = [{"prompt": p, "visual_input": f"input{n}.mp4"} for n, p in zip((2, 3), prompts)]
+    (tmp_path / "video2world.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command, outputs",
+    [
+        # Cosmos 1.0 and Predict1. The small likeness continues 5 pixel frames where they continue 9.
+        ('text2world --prompt "A sleek, humanoid robot" --offload_prompt_upsampler --video_save_name robot',
+         ["outputs/robot"]),
+        (f'text2world --prompt "A sleek, humanoid robot" --video_save_name lean {OFFLOAD}', ["outputs/lean"]),
+        ("text2world --batch_input_path text2world.jsonl --video_save_folder outputs/7B --offload_prompt_upsampler",
+         ["outputs/7B/0", "outputs/7B/1"]),
+        ('video2world --input_image_or_video_path input0.jpg --num_input_frames 1 --prompt "A long, straight highway" '
+         f"--video_save_name highway {OFFLOAD}", ["outputs/highway"]),
+        ("video2world --batch_input_path video2world.jsonl --video_save_folder outputs/wo_ps --num_input_frames 5 "
+         "--disable_prompt_upsampler", ["outputs/wo_ps/0", "outputs/wo_ps/1"]),
+        # Predict2.
+        ('text2world --prompt "An autonomous welding robot arm" --save_path output/text2world_2b.mp4',
+         ["output/text2world_2b"]),
+        ("text2world --batch_input_json text2world.json", ["output/0", "output/1"]),
+        ('video2video --prompt "A snowy street" --text2image_edit_strength 0.4 --video2world_edit_strength 0.8 '
+         "--input_video_path input3.mp4 --save_path output/edited.mp4 --num_steps 3", ["output/edited"]),
+        ('video2world --input_path input0.jpg --num_conditional_frames 1 --prompt "A nighttime city bus terminal" '
+         "--save_path output/video2world_2b.mp4 --offload_guardrail --offload_prompt_refiner",
+         ["output/video2world_2b"]),
+        ("video2world --batch_input_json video2world.json", ["output/0", "output/2"]),
+        ('video2world --input_path input3.mp4 --num_conditional_frames 5 --prompt "A point-of-view video" '
+         "--save_path output/video2world_2b_5frames.mp4", ["output/video2world_2b_5frames"]),
+        ('video2world --input_path input0.jpg --prompt "A nighttime city bus terminal." --disable_prompt_refiner '
+         "--save_path output/plain.mp4", ["output/plain"]),
+        ('long-video --num_chunks 6 --input_path example_input.jpg --prompt "A well-lit warehouse" '
+         "--save_path output/long.mp4 --disable_guardrail --disable_prompt_refiner", ["output/long"]),
+        # Predict2.5.
+        ("inference -i robot_pouring.json -o out --inference-type=video2world", ["out/robot_pouring"]),
+        ("inference -i robot_pouring.json -o out --inference-type=text2world", ["out/robot_pouring"]),
+        ("inference -i robot_pouring.json -o out --inference-type=image2world", ["out/robot_pouring"]),
+    ],
+)  # fmt: skip
+def test_an_example_of_the_guides(folder, random_nano, command, outputs):  # noqa: F811
+    name, *given = shlex.split(command)
+    steps = [] if "--num_steps" in given else ["--num_steps", "1"]
+    size = ["--resolution", "64,96", "--num_pixel_frames", "9"]
+    assert run(name, "--model", random_nano, *given, *steps, *size, "--quiet") == 0
+    for output in outputs:
+        path = folder / f"{output}.mp4"
+        clip = video.read(path)
+        assert clip.pixels.shape[1:] == (64, 96, 3) and clip.fps == 16
+        assert len(clip.pixels) == (9 + 5 * 8 if name == "long-video" else 9)
+        prompt = settings(path)["prompt"]
+        assert path.with_suffix(".txt").read_text() == f"[Prompt]\n{prompt}\n"
+
+
+@pytest.mark.parametrize(
+    "command, reason",
+    [
+        ('text2world --prompt "a" --save_path a.mp4 --num_gpus 8 --disable_guardrail --disable_prompt_refiner',
+         "--num_gpus 8"),
+        ('video2world --input_path input0.jpg --prompt "a" --natten --save_path a.mp4', "--natten"),
+        ('video2world --input_path input0.jpg --prompt "a" --num_generations 4 --num_critic_trials 5 '
+         "--disable_guardrail --save_path demo", "--num_generations"),
+    ],
+)  # fmt: skip
+def test_an_example_that_has_to_wait_says_why(folder, random_nano, capsys, command, reason):  # noqa: F811
+    name, *given = shlex.split(command)
+    before = sorted(folder.iterdir())
+    assert run(name, "--model", random_nano, *given) == 2
+    said = capsys.readouterr().err
+    assert reason in said and "not there yet" in said and sorted(folder.iterdir()) == before
