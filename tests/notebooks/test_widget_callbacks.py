@@ -104,3 +104,24 @@ def test_tokenizer_answers_within_a_third_of_a_second(tokenizer):
         widgets.frame(tokenizer["draw"], {"bits": 4, "channels": 16})
         spent.append(process_time() - begin)
     assert min(spent) < 0.3
+
+
+def plain_clip(value: int, length: int = 17) -> np.ndarray:
+    return np.full((length, 112, 192, 3), value, dtype=np.uint8)
+
+
+def test_world_shows_the_picture_that_the_words_ask_for():
+    world = definitions("00_a_world_in_ten_lines.ipynb", {"draw"})
+    world["painted"] = {("red", "wooden"): plain_clip(10)[0], ("red", "sandy"): plain_clip(20)[0]}
+    shown = widgets.frame(world["draw"], {"color": "red", "floor": "sandy"}).pixels()
+    assert shown.shape == (112, 192, 3) and (shown == 20).all()
+
+
+def test_conditioning_shows_truth_and_generation_side_by_side():
+    conditioning = definitions("05_conditioning_frames.ipynb", {"draw"})
+    later = plain_clip(30)
+    later[16] = 40
+    conditioning["pairs"] = {1: (plain_clip(10), plain_clip(20)), 5: (plain_clip(10), later)}
+    shown = widgets.frame(conditioning["draw"], {"given": 5, "pixel_frame": 16}).pixels()
+    assert shown.shape[0] == 112 and (shown[:, :192] == 10).all() and (shown[:, -192:] == 40).all()
+    assert (widgets.frame(conditioning["draw"], {"given": 5, "pixel_frame": 15}).pixels()[:, -192:] == 30).all()
