@@ -4,7 +4,7 @@
 # make notebooks  run the notebooks again and keep their outputs
 
 PYTHON ?= python3
-PROMPT ?= a red ball rolls into a blue box on a wooden floor
+PROMPT ?= a robot arm pushes a yellow box
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
