@@ -7,7 +7,7 @@ diffusers' way is equal in float32; in bfloat16 the networks round where the off
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cosmos_lab import catalog
@@ -166,6 +166,45 @@ def _time(card: Card) -> str:
     return "index / fps · 24" if card.dit.fps_modulation else "index of the latent frame"
 
 
+def _precision(card: Card) -> str:
+    return {
+        "float32": "all but the network in float32", "mixed": "state and guidance bfloat16, their sums float32",
+        "network": "all but the state in bfloat16, the state in float64",
+    }[card.sampling.precision]  # fmt: skip
+
+
+def _branches(card: Card) -> str:
+    return "one batch" if card.sampling.batch_guidance else "one after the other"
+
+
+def _negative(card: Card) -> str:
+    return f"{card.negative_prompt[:24]}…, {len(card.negative_prompt)} letters" if card.negative_prompt else "none"
+
+
+def _release(card: Card) -> str:
+    level = card.sampling.sigma_conditional
+    if not card.pictures.conditional_pixel_frames or card.sampling.condition not in ("augment", "state"):
+        return "never"
+    return f"from sigma {level:g} down" + (", never reached" if card.sampling.sigma_min > level else "")
+
+
+def _text(card: Card) -> str:
+    padding = "padded with zero vectors" if card.text.kind == "t5" else "padded with encoded end marks"
+    return f"{card.text.kind}, {card.text.num_tokens} tokens, {padding}, all attended to"
+
+
+def _compression(card: Card) -> tuple[int, int, int]:
+    return card.tokenizer.temporal_factor, card.tokenizer.spatial_factor, card.tokenizer.spatial_factor
+
+
+def _values(card: Card) -> str:
+    return "level / 128 - 1" if card.pictures.resize == "bicubic" else "level / 127.5 - 1"
+
+
+def _alpha(card: Card) -> str:
+    return {"white": "laid on white", "drop": "shown as if opaque"}[card.pictures.alpha]
+
+
 def _timestep(card: Card) -> str:
     s = card.sampling
     if s.parametrization == "flow":
@@ -189,128 +228,53 @@ def _statistics(card: Card) -> str:
     return f"one per channel{'' if shared else ' and latent frame'}{scale}"
 
 
-CONVENTIONS = (
-    Convention(
-        name="noise levels",
-        of=_levels,
-        test="tests/diffusion/test_schedules.py::test_karras_equals_predict2s_grid_exactly",
-    ),
-    Convention(
-        name="solver",
-        of=_solver,
-        test="tests/diffusion/test_solvers.py::test_ab2_equals_predict2_bit_for_bit",
-    ),
-    Convention(
-        name="steps",
-        of=lambda c: c.sampling.num_steps,
-        test="tests/parity/test_conventions.py::test_steps_count_evaluations_of_the_network",
-    ),
-    Convention(
-        name="initial noise",
-        of=_noise,
-        test="tests/test_noise.py::test_official_noise_equals_the_golden_exactly",
-    ),
-    Convention(
-        name="initial state",
-        of=_initial,
-        test="tests/parity/test_pipelines.py::test_same_latents_and_pixels_as_diffusers",
-    ),
-    Convention(
-        name="network predicts",
-        of=lambda c: c.sampling.parametrization,
-        test="tests/diffusion/test_parametrization.py::test_rectified_flow_equals_the_official_scaling_exactly",
-    ),
-    Convention(
-        name="timestep",
-        of=_timestep,
-        test="tests/diffusion/test_parametrization.py::test_flow_truncates_before_sigma_is_rounded",
-    ),
-    Convention(
-        name="guidance",
-        of=_guidance,
-        test="tests/diffusion/test_guidance.py::test_museum_6_cond_form_at_g_is_uncond_form_at_g_plus_1",
-    ),
-    Convention(
-        name="guidance threshold",
-        of=_threshold,
-        test="tests/parity/test_conventions.py::test_guidance_has_diffusers_threshold_and_officially_none",
-    ),
-    Convention(
-        name="empty negative prompt",
-        of=_unconditional,
-        test="tests/parity/test_conventions.py::test_defaults_are_diffusers_own",
-    ),
-    Convention(
-        name="conditional frames",
-        of=_conditions,
-        test="tests/diffusion/test_conditioning.py::test_museum_1_the_last_pixel_frames_condition_not_the_first",
-    ),
-    Convention(
-        name="level of conditional frames",
-        of=_conditional_level,
-        test="tests/diffusion/test_conditioning.py::test_museum_3_given_and_noisy_latent_frames_have_timesteps_of_their_own",
-    ),
-    Convention(
-        name="latents of conditional frames",
-        of=lambda c: f"posterior {c.pictures.posterior}",
-        test="tests/parity/test_pipelines.py::test_a_wrong_convention_is_seen",
-    ),
-    Convention(
-        name="rotary time",
-        of=_time,
-        test="tests/nn/test_dit_golden.py::test_bug_5_fps_modulation_although_trained_without",
-    ),
-    Convention(
-        name="rotary tables",
-        of=lambda c: c.dit.rope_dtype,
-        test="tests/nn/test_rope.py::test_predict2_tables_are_exact",
-    ),
-    Convention(
-        name="rotary ratio (t, h, w)",
-        of=lambda c: tuple(round(r, 4) for r in c.dit.rope_ratio),
-        test="tests/nn/test_rope.py::test_predict1_tables_are_exact",
-    ),
-    Convention(
-        name="timestep and modulation dtype",
-        of=lambda c: c.dit.timestep_dtype,
-        test="tests/nn/test_dit.py::test_dtypes_of_a_bfloat16_network",
-    ),
-    Convention(
-        name="learned positions",
-        of=lambda c: "every block" if c.dit.learned_positions else "none",
-        test="tests/nn/test_dit_golden.py::test_mutant_learned_positions_left_out",
-    ),
-    Convention(
-        name="latent statistics",
-        of=_statistics,
-        test="tests/nn/test_wavelet_vae.py::test_statistics_and_chunks_equal_the_official_wrapper",
-    ),
-    Convention(
-        name="resize of given pictures",
-        of=lambda c: c.pictures.resize,
-        test="tests/test_video.py::test_fit_equals_the_official_pixels",
-    ),
-    Convention(
-        name="pixels to 8 bits",
-        of=lambda c: c.pictures.rounding,
-        test="tests/test_video.py::test_saved_levels_are_official",
-    ),
-    Convention(
-        name="edit (SDEdit)",
-        of=_edit,
-        test="tests/pipelines/test_edit.py::test_official_cards_start_from_the_official_state",
-    ),
-    Convention(
-        name="between chunks of a long video",
-        of=_hand_over,
-        test="tests/pipelines/test_long.py::test_officially_files_stand_between_chunks",
-    ),
-    Convention(
-        name="default fps",
-        of=lambda c: f"{c.fps:g}",
-        test="tests/parity/test_conventions.py::test_defaults_are_diffusers_own",
-    ),
-)
+CONVENTIONS = tuple(Convention(name=name, of=of, test=f"tests/{test}") for name, of, test in (
+    ("noise levels", _levels, "diffusion/test_schedules.py::test_karras_equals_predict2s_grid_exactly"),
+    ("solver", _solver, "diffusion/test_solvers.py::test_ab2_equals_predict2_bit_for_bit"),
+    ("steps", lambda c: c.sampling.num_steps,
+     "parity/test_conventions.py::test_steps_count_evaluations_of_the_network"),
+    ("initial noise", _noise, "test_noise.py::test_official_noise_equals_the_golden_exactly"),
+    ("initial state", _initial, "parity/test_official_loops.py::test_predict1"),
+    ("network predicts", lambda c: c.sampling.parametrization,
+     "diffusion/test_parametrization.py::test_rectified_flow_equals_the_official_scaling_exactly"),
+    ("precision in bfloat16", _precision, "parity/test_official_loops.py::test_rounding_elsewhere_is_seen"),
+    ("timestep", _timestep, "diffusion/test_parametrization.py::test_flow_truncates_before_sigma_is_rounded"),
+    ("guidance", _guidance, "parity/test_museum.py::test_museum_6_guidance_in_the_other_form"),
+    ("branches of guidance", _branches, "diffusion/test_denoiser.py::test_one_batched_call_equals_two"),
+    ("guidance threshold", _threshold,
+     "parity/test_conventions.py::test_guidance_has_diffusers_threshold_and_officially_none"),
+    ("default negative prompt", _negative, "parity/test_conventions.py::test_defaults_are_diffusers_own"),
+    ("empty negative prompt", _unconditional,
+     "parity/test_conventions.py::test_an_empty_negative_prompt_means_what_it_does_officially"),
+    ("text encoder", _text, "parity/test_conventions.py::test_text_is_512_tokens_and_padding_is_attended_to"),
+    ("conditional frames", _conditions,
+     "parity/test_museum.py::test_museum_1_first_instead_of_last_pixel_frames_condition"),
+    ("level of conditional frames", _conditional_level,
+     "parity/test_museum.py::test_museum_3_given_and_noisy_latent_frames_have_one_sigma"),
+    ("release of conditional frames", _release,
+     "diffusion/test_solvers.py::test_predict1s_first_release_scales_the_given_latent_frames"),
+    ("latents of conditional frames", lambda c: f"posterior {c.pictures.posterior}",
+     "parity/test_pipelines.py::test_a_wrong_convention_is_seen"),
+    ("rotary time", _time, "parity/test_museum.py::test_museum_5_time_is_in_seconds_although_trained_without"),
+    ("rotary tables", lambda c: c.dit.rope_dtype, "nn/test_rope.py::test_predict2_tables_are_exact"),
+    ("rotary ratio (t, h, w)", lambda c: tuple(round(r, 4) for r in c.dit.rope_ratio),
+     "nn/test_rope.py::test_predict1_tables_are_exact"),
+    ("timestep and modulation dtype", lambda c: c.dit.timestep_dtype,
+     "nn/test_dit.py::test_dtypes_of_a_bfloat16_network"),
+    ("learned positions", lambda c: "every block" if c.dit.learned_positions else "none",
+     "nn/test_dit_golden.py::test_mutant_learned_positions_left_out"),
+    ("latent statistics", _statistics, "nn/test_wavelet_vae.py::test_statistics_and_chunks_equal_the_official_wrapper"),
+    ("compression (t, h, w)", _compression, "parity/test_conventions.py::test_tokenizers_compress_as_the_page_says"),
+    ("resize of given pictures", lambda c: c.pictures.resize, "test_video.py::test_fit_equals_the_official_pixels"),
+    ("values of given pictures", _values, "test_video.py::test_network_values_of_every_level_are_official"),
+    ("transparent pictures", _alpha, "test_video.py::test_image_kinds"),
+    ("pixels to 8 bits", lambda c: c.pictures.rounding, "test_video.py::test_saved_levels_are_official"),
+    ("edit (SDEdit)", _edit, "pipelines/test_edit.py::test_official_cards_start_from_the_official_state"),
+    ("between chunks of a long video", _hand_over,
+     "pipelines/test_long.py::test_officially_files_stand_between_chunks"),
+    ("default fps", lambda c: f"{c.fps:g}", "test_catalog.py::test_defaults_are_the_generations_own"),
+    ("default seed", lambda c: c.sampling.seed, "test_catalog.py::test_defaults_are_the_generations_own"),
+))  # fmt: skip
 
 DIFFUSERS = (
     "cosmos1-7b-video2world",
@@ -322,12 +286,21 @@ HISTORICAL = ("predict1-7b-video2world",)
 SYSTEMS = (*DIFFUSERS, "predict2.5-2b-pre-trained", "predict1-7b-video2world", "nano")
 
 
-def table() -> Table:
-    """The page: a row for each convention, a column for each system, official and diffusers', and its test."""
-    cards = [catalog.card(name) for name in SYSTEMS]
-    cards += [with_conventions(catalog.card(name), "diffusers") for name in DIFFUSERS]
-    cards += [with_conventions(catalog.card(name), "historical") for name in HISTORICAL]
+def table(*about: str, systems: Sequence[str] | None = None) -> Table:
+    """The page: a row for each convention, a column for each system, official and diffusers', and its test.
+
+    `about` names the rows that are wanted, `systems` the cards as the catalog has them; all by default. Raises
+    ValueError, listing the names there are, for a convention that the page has not.
+    """
+    known = [convention.name for convention in CONVENTIONS]
+    if unknown := set(about) - set(known):
+        raise ValueError(f"no convention {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    cards = [catalog.card(name) for name in systems or SYSTEMS]
+    if systems is None:
+        cards += [with_conventions(catalog.card(name), "diffusers") for name in DIFFUSERS]
+        cards += [with_conventions(catalog.card(name), "historical") for name in HISTORICAL]
     ways = {"official": "", "diffusers": " in diffusers", "historical": ", first release"}
     names = [card.name + ways[card.conventions] for card in cards]
-    rows = tuple((c.name, *(str(c.of(card)) for card in cards), c.test) for c in CONVENTIONS)
+    wanted = [convention for convention in CONVENTIONS if not about or convention.name in about]
+    rows = tuple((c.name, *(str(c.of(card)) for card in cards), c.test) for c in wanted)
     return Table(("convention", *names, "fails when wrong"), rows)

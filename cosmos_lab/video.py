@@ -228,11 +228,12 @@ def fit_to_network(
 def to_uint8(pixels: Tensor, *, rounding: str = "half up") -> np.ndarray:
     """Decoded `(3, T, H, W)` in [-1, 1], clamped, to uint8 `(T, H, W, 3)`.
 
-    `rounding="half up"` as Predict2 saves, `"truncate"` as the others do.
+    `rounding="half up"` as Predict2 saves, `"truncate"` as the others do. The arithmetic has the dtype of the pixels:
+    Predict1's, which decodes a bfloat16 sample, is in bfloat16.
     """
     if rounding not in ("half up", "truncate"):
         raise ValueError(f"rounding is 'half up' or 'truncate', not {rounding!r}")
-    values = ((pixels.float() + 1) / 2).clamp(0, 1) * 255 + (0.5 if rounding == "half up" else 0.0)
+    values = ((pixels + 1) / 2).clamp(0, 1) * 255 + (0.5 if rounding == "half up" else 0.0)
     return rearrange(values.to(torch.uint8), "c t h w -> t h w c").numpy(force=True)
 
 

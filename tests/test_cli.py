@@ -1,6 +1,7 @@
 """The commands, in process: flags, outputs, exit codes, and messages that name the fix."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,20 @@ def test_ctrl_c_leaves_no_file(quick, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("cosmos_lab.video._encode", interrupted)
     assert run("text2world", *quick) == 130
     assert list(tmp_path.iterdir()) == [] and "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_program(random_nano, tmp_path):  # noqa: F811
+    """End to end, in the middle of the solver: 130, one line, no file."""
+    command = [sys.executable, "-m", "cosmos_lab", "text2world", "--model", str(random_nano), "--prompt", PROMPT,
+               "--num_steps", "100000", "--save_path", str(tmp_path / "new" / "clip.mp4")]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        seen = b""
+        while b"100001" not in seen:
+            seen += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+    assert process.returncode == 130 and said.endswith("cosmos-lab: interrupted\n") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_benchmark_says_what_a_clip_costs(random_nano, capsys):  # noqa: F811

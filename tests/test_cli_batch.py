@@ -1,5 +1,6 @@
 """Batch files: every form, what is made again, what is reported, and that nothing is lost."""
 
+import errno
 import json
 
 import pytest
@@ -7,7 +8,9 @@ from cli_runs import PROMPT, SMALL, official, run, settings, write_clip, write_s
 from random_nano import pipe, random_nano, write_random_nano  # noqa: F401 (fixtures)
 
 from cosmos_lab import video
+from cosmos_lab.pipelines.batch import Report
 from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.pipelines.painter import Painter
 
 
 @pytest.fixture
@@ -121,6 +124,21 @@ def test_a_folder_that_cannot_be_written_to_costs_its_items_only(quick, tmp_path
     assert "a part of that path is a file" in capsys.readouterr().err and not (tmp_path / "out" / "a.mp4").exists()
 
 
+def test_a_report_that_cannot_be_written_at_the_end_hides_no_outcome(quick, tmp_path, capsys, monkeypatch):
+    real, saves = Report.save, []
+
+    def full(report, path):
+        saves.append(path)
+        if len(saves) == 2:
+            raise OSError(errno.ENOSPC, "No space left on this disk", str(path))
+        return real(report, path)
+
+    monkeypatch.setattr(Report, "save", full)
+    assert run("text2world", *quick, *array(tmp_path / "in.json", {"prompt": PROMPT, "output_video": "a.mp4"})) == 1
+    said = capsys.readouterr().out
+    assert "1 made" in said and "No space left on this disk" in said and (tmp_path / "a.mp4").is_file()
+
+
 def test_a_rerun_makes_what_changed(quick, tmp_path, random_nano):  # noqa: F811
     write_still(tmp_path / "given.jpg")
     entries = [{"input_video": "given.jpg", "prompt": prompt, "output_video": f"{n}.mp4"}
@@ -173,7 +191,7 @@ def test_an_interruption_leaves_what_is_done_and_a_report(quick, tmp_path, monke
     assert statuses(tmp_path / "batch_report.json") == ["kept", "made", "made"]
 
 
-def test_a_painter_is_loaded_once_for_all_first_pixel_frames(official, tmp_path):  # noqa: F811
+def test_a_painter_is_loaded_once_for_all_first_pixel_frames(official, tmp_path, monkeypatch):  # noqa: F811
     entries = [{"prompt": prompt, "output_video": str(tmp_path / f"{prompt}.mp4")} for prompt in ("ball", "box")]
     batch = array(tmp_path / "in.json", *entries)
     assert run("text2world", "--model_size", "2B", *batch, "--disable_guardrail", "--quiet") == 0
@@ -182,12 +200,17 @@ def test_a_painter_is_loaded_once_for_all_first_pixel_frames(official, tmp_path)
     # What is there already needs no first pixel frame, and so no painter.
     assert run("text2world", "--model_size", "2B", *batch, "--disable_guardrail", "--quiet") == 0
     assert statuses(tmp_path / "batch_report.json") == ["kept", "kept"] and len(official.calls) == 3
+    # Other weights of the painter, which its files tell without loading it, are another clip.
+    monkeypatch.setattr(Painter, "weights", lambda painter: "0" * 64)
+    assert run("text2world", "--model_size", "2B", *batch, "--disable_guardrail", "--quiet") == 0
+    assert statuses(tmp_path / "batch_report.json") == ["made", "made"]
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ('[{"prompt": "a",\n "output_video" "b"}]', "line 2, column 17"),
+        ('[{"prompt": "a",\n "output_video" "b"}]', "item 1, line 2, column 17"),
+        ('[{"prompt": "a, b"},\n {"prompt": "c, d"},\n {"prompt": "e, f" 1}]', "item 3, line 3, column 20"),
         ("[]", "holds no items"),
         ('{"prompt": "a"}', "it is a JSON array"),
         ("", "line 1, column 1"),

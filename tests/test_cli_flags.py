@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import re
 from functools import cache
 from importlib import import_module
@@ -21,7 +22,7 @@ CLASSES = ("works", "picks", "recorded", "checked", "refused", "offload", "launc
 
 
 def table():
-    rows = re.findall(r"^\| `(.+?)` \| `?(.+?)`? \| `(--.+?)` \| (\w+) \| `?(.*?)`? \|$",
+    rows = re.findall(r"^\| `(.+?)` \| `?(.+?)`? \| `(-.+?)` \| (\w+) \| `?(.*?)`? \|$",
                       (HERE / "flag_table.md").read_text(), re.MULTILINE)  # fmt: skip
     assert len(rows) > 90
     return rows
@@ -57,11 +58,21 @@ def test_the_table_is_true():
         assert flag in sources(test.partition("::")[0])[test.partition("::")[2]], (*place, test)
 
 
+def test_the_fields_of_the_files_are_tested():
+    """The second table: every field of the guides' batch files, with a test that names it."""
+    rows = re.findall(r"^\| `(.+?)` \| `(\w+)` \| `(\w+)` \| `(.+?)::(.+?)` \|$",
+                      (HERE / "flag_table.md").read_text(), re.MULTILINE)  # fmt: skip
+    assert len(rows) > 25
+    for guide, command, field, file, test in rows:
+        assert field in sources(file)[test], (guide, command, field, test)
+
+
 @pytest.fixture
 def quick(random_nano, tmp_path):  # noqa: F811
     return ["--model", str(random_nano), "--prompt", PROMPT, *SMALL, "--save_path", str(tmp_path / "clip.mp4")]
 
 
+@pytest.mark.parametrize("command", ["text2world", "image2world", "video2world", "video2video", "long-video"])
 @pytest.mark.parametrize(
     "given, setting, value",
     [
@@ -80,8 +91,11 @@ def quick(random_nano, tmp_path):  # noqa: F811
         (["--disable_prompt_upsampler"], "refiner", "DISABLED"),
     ],
 )
-def test_a_flag_reaches_the_clip(quick, tmp_path, given, setting, value):
-    assert run("text2world", *quick, *given) == 0
+def test_a_flag_reaches_the_clip(quick, tmp_path, command, given, setting, value):
+    of_command = {"text2world": [], "video2video": ["--input_video_path", "{}"]}.get(command, ["--input_path", "{}"])
+    of_command += ["--num_chunks", "2"] if command == "long-video" else []
+    still = str(write_still(tmp_path / "a.png"))
+    assert run(command, *quick, *(word.format(still) for word in of_command), *given) == 0
     assert settings(tmp_path / "clip.mp4")[setting] == value
 
 
@@ -178,6 +192,16 @@ def test_an_edit_has_two_strengths(quick, tmp_path):
     said = settings(tmp_path / "clip.mp4")
     assert said["strength"] == 0.8 and "image_strength" not in said
     assert run("replay", tmp_path / "clip.mp4", "--quiet") == 0
+
+
+def test_conventions_are_chosen_and_recorded(official, quick, tmp_path, capsys):  # noqa: F811
+    path = tmp_path / "a.png"
+    for conventions in ("diffusers", "official"):
+        assert run("text2image", "--model_size", "2B", "--prompt", PROMPT, "--conventions", conventions, "--quiet",
+                   "--disable_guardrail", "--save_path", path) == 0  # fmt: skip
+        assert json.loads(path.with_suffix(".json").read_text())["conventions"] == conventions
+    assert run("text2world", *quick[2:], "--conventions", "historical") == 2
+    assert "choose from" in capsys.readouterr().err
 
 
 def test_an_official_edit_edits_the_first_pixel_frame_first(official, tmp_path):  # noqa: F811
@@ -309,12 +333,40 @@ def test_adapters_are_compared_with_the_flags(tmp_path, official, capsys):  # no
     assert "q_proj" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["text2world", "video2world", "inference"])
+GROUPS = {
+    "text2world": {
+        "model selection": ("--model_size", "--load_ema"),
+        "input parameters": ("--prompt", "--negative_prompt", "--aspect_ratio"),
+        "output parameters": ("--save_path",),
+        "generation parameters": ("--guidance", "--seed"),
+        "performance parameters": ("--use_cuda_graphs", "--natten", "--benchmark"),
+        "text2image phase parameters": ("--dit_path_text2image",),
+        "video2world phase parameters": ("--dit_path_video2world", "--resolution", "--fps"),
+        "multi-GPU inference": ("--num_gpus",),
+        "batch processing": ("--batch_input_json",),
+        "content safety and controls": ("--disable_guardrail", "--disable_prompt_refiner"),
+        "GPU memory controls": ("--offload_guardrail", "--offload_prompt_refiner"),
+    },
+    "video2world": {
+        "model selection": ("--model_size", "--dit_path", "--load_ema", "--fps", "--resolution"),
+        "input parameters": ("--prompt", "--negative_prompt", "--aspect_ratio", "--input_path",
+                             "--num_conditional_frames"),
+        "output parameters": ("--save_path",),
+        "generation parameters": ("--guidance", "--seed"),
+        "performance parameters": ("--use_cuda_graphs", "--natten", "--benchmark"),
+        "multi-GPU inference": ("--num_gpus",),
+        "batch processing": ("--batch_input_json",),
+        "content safety and controls": ("--disable_guardrail", "--disable_prompt_refiner"),
+        "GPU memory controls": ("--offload_guardrail", "--offload_prompt_refiner"),
+    },
+    "inference": {"model selection": ("--model",), "fields that replace those of every sample": ("--inference_type",)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", GROUPS)
 def test_help_has_the_groups_of_the_guides(command, capsys):
     assert run(command, "--help") == 0
-    said = capsys.readouterr().out
-    groups = {"text2world": ("model selection", "input parameters", "output parameters", "generation parameters",
-                             "performance parameters", "multi-GPU inference", "batch processing",
-                             "content safety and controls", "GPU memory controls")}  # fmt: skip
-    for group in groups.get(command, ("model selection",)):
-        assert f"\n{group}:" in said
+    parts = dict(re.findall(r"^([^\n:]+):\n(.*?)(?=^\S|\Z)", capsys.readouterr().out, re.MULTILINE | re.DOTALL))
+    for group, flags in GROUPS[command].items():
+        for flag in flags:
+            assert re.search(rf"^  .*{flag}\b", parts[group], re.MULTILINE), (group, flag)

@@ -7,6 +7,7 @@ import pytest
 from cli_runs import PROMPT, official, run, settings, write_clip, write_still  # noqa: F401 (fixture)
 from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
 
+from cosmos_lab import video
 from cosmos_lab.pipelines.samples import read_samples, without_comments
 from cosmos_lab.runtime import download
 
@@ -103,6 +104,54 @@ def test_models_have_the_guides_names(official, tmp_path, capsys):  # noqa: F811
     assert settings(tmp_path / "out" / "a.mp4")["guardrail"] == "DISABLED"
 
 
+def test_every_field_reaches_the_clip(random_nano, tmp_path):  # noqa: F811
+    """Of both forms; --num_pixel_frames is not among the fields."""
+    write_clip(tmp_path / "given.mp4")
+    fields = {"inference_type": "video2world", "negative_prompt": "a box", "seed": 3, "guidance": 2,
+              "resolution": "64,96"}  # fmt: skip
+    flat = {**fields, "name": "flat", "prompt": PROMPT, "input_path": "given.mp4", "num_steps": 2}
+    table = {**fields, "samples": {"one": {"prompt": PROMPT, "input_path": "given.mp4"}}}
+    files = [write(tmp_path / "a.json", flat), write(tmp_path / "b.jsonc", table)]
+    for file in files:
+        assert run("inference", "-i", file, "-o", tmp_path, "--model", random_nano, "--num_pixel_frames", 9,
+                   "--quiet", *(["--num_steps", 1] if "samples" in file.read_text() else [])) == 0  # fmt: skip
+    flat, one = (settings(tmp_path / f"{name}.mp4") for name in ("flat", "one"))
+    for said in (flat, one):
+        assert (said["prompt"], said["negative_prompt"], said["seed"], said["guidance"]) == (PROMPT, "a box", 3, 2.0)
+        assert (said["height"], said["width"], said["num_conditional_frames"]) == (64, 96, 5)
+    assert (flat["num_steps"], one["num_steps"]) == (2, 1)
+
+
+def test_long_clips_are_made_in_chunks(quick, tmp_path):
+    """enable_autoregressive with num_output_frames, chunk_size and chunk_overlap; without it they do nothing."""
+    write_clip(tmp_path / "given.mp4")
+    sample = {"prompt": PROMPT, "input_path": "given.mp4", "num_output_frames": 20, "chunk_overlap": 5}
+    lines = [{**sample, "name": "text", "inference_type": "text2world", "enable_autoregressive": True},
+             {**sample, "name": "clip", "inference_type": "video2world", "enable_autoregressive": True,
+              "chunk_size": 8, "chunk_overlap": 1},
+             {**sample, "name": "plain", "inference_type": "image2world"}]  # fmt: skip
+    file = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)))
+    assert run("inference", "-i", file, *quick) == 0
+    text, clip, plain = (settings(tmp_path / "out" / f"{line['name']}.mp4") for line in lines)
+    assert (text["num_chunks"], text["chunk_size"], text["num_conditional_frames"]) == (4, 9, 0)
+    assert (clip["num_chunks"], clip["chunk_size"], clip["num_conditional_frames"]) == (3, 8, 5)
+    assert (plain["task"], plain["num_conditional_frames"]) == ("image2world", 1)
+    lengths = [len(video.read(tmp_path / "out" / f"{line['name']}.mp4").pixels) for line in lines]
+    assert lengths == [20, 20, 9]
+    assert run("inference", "-i", file, *quick) == 0
+    assert {item["status"] for item in json.loads((tmp_path / "out" / "batch_report.json").read_text())["items"]} == {
+        "kept"}  # fmt: skip
+    assert run("replay", tmp_path / "out" / "clip.mp4", "--quiet") == 0
+    # The guide's own lengths where nothing is said, and fields replaced from the command line.
+    file = write(tmp_path / "b.json", {"name": "b", "prompt": PROMPT, "inference_type": "text2world"})
+    assert run("inference", "-i", file, *quick, "--enable-autoregressive") == 0
+    assert settings(tmp_path / "out" / "b.mp4")["num_output_frames"] == 77
+    assert run("inference", "-i", file, *quick, "--enable-autoregressive", "--num-output-frames", "12",
+               "--chunk-size", "7", "--chunk-overlap", "5") == 0  # fmt: skip
+    said = settings(tmp_path / "out" / "b.mp4")
+    assert [said[n] for n in ("num_output_frames", "chunk_size", "chunk_overlap", "num_chunks")] == [12, 7, 5, 4]
+
+
 def test_existing_output_can_be_kept_whatever_made_it(quick, tmp_path):
     flat = {"name": "a", "prompt": PROMPT, "inference_type": "text2world"}
     file = write(tmp_path / "a.json", flat)
@@ -126,7 +175,11 @@ def test_existing_output_can_be_kept_whatever_made_it(quick, tmp_path):
         ({"name": "a", "prompt": "p", "inference_type": "text2world", "guidance": 9}, "between 0 and 7"),
         ({"name": "a", "prompt_path": "gone.txt", "inference_type": "text2world"}, "there is no file"),
         ({"name": "a", "prompt": "p", "inference_type": "video2world"}, "'input_path' is missing"),
-        ({"name": "a", "prompt": "p", "inference_type": "text2world", "enable_autoregressive": True}, "long-video"),
+        ({"name": "a", "prompt": "p", "inference_type": "text2world", "enable_autoregressive": 1}, "is 1, which is"),
+        ({"name": "a", "prompt": "p", "inference_type": "text2world", "enable_autoregressive": True,
+          "chunk_overlap": 2}, "continues 1 or 5 pixel frames, not 2"),
+        ({"name": "a", "prompt": "p", "inference_type": "text2world", "enable_autoregressive": True,
+          "chunk_size": 77}, "at most the chunk's 9 pixel frames, not 77"),
     ],
 )
 def test_a_wrong_sample_is_reported(quick, tmp_path, capsys, value, message):

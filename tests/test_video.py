@@ -81,6 +81,15 @@ def test_saved_levels_are_official(name, rounding):
         assert np.array_equal(ours, tensors[f"out/uint8/{case}"].numpy())
 
 
+def test_bfloat16_pixels_become_8_bits_in_bfloat16():
+    """Predict1 decodes a bfloat16 sample and computes its levels in that dtype, which moves some by one."""
+    pixels = torch.linspace(-1.2, 1.2, 999).bfloat16().expand(3, 1, 1, 999)
+    official = (((1.0 + pixels).clamp(0, 2) / 2) * 255).to(torch.uint8)[0, 0, 0]
+    ours = video.to_uint8(pixels, rounding="truncate")[0, 0, :, 0]
+    assert np.array_equal(ours, official.numpy())
+    assert not np.array_equal(ours, video.to_uint8(pixels.float(), rounding="truncate")[0, 0, :, 0])
+
+
 def test_a_dark_clip_stays_dark():
     # The official saver takes a clip without values below -0.5 for one in [0, 1]; here the range is never guessed.
     assert video.to_uint8(torch.full((3, 1, 2, 2), -0.4)).max() == 77

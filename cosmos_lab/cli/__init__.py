@@ -7,7 +7,9 @@ the command line is wrong, 1 that the work failed, 130 that it was interrupted.
 import argparse
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
 COMMANDS = {
     "text2image": "a picture of what a prompt says",
@@ -34,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         _overview().parse_args(given)
     module = import_module(f"cosmos_lab.cli.{name.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"cosmos-lab {name}", description=f"Makes {COMMANDS[name]}." if name in _MAKING else COMMANDS[name],
-        allow_abbrev=False,
+    makes = name in _MAKING
+    parser = _Parser(
+        prog=f"cosmos-lab {name}", description=f"Makes {COMMANDS[name]}." if makes else COMMANDS[name],
+        allow_abbrev=False, usage="%(prog)s [flags]" if makes else None,
     )  # fmt: skip
     module.add_arguments(parser)
     parsed = parser.parse_args(given[1:])
@@ -48,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed("interrupted", 130)
     except BrokenPipeError:
         return 1
-    except OSError as error:
-        return _failed(error, 1)
+    except (OSError, MemoryError) as error:
+        return _failed(str(error) or "there is not enough memory: make something smaller", 1)
     except ValueError as error:
         from cosmos_lab.video import MediaError
 
@@ -60,9 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, where argparse would list all flags first."""
+
+    def error(self, message: str) -> NoReturn:
+        said, _, unknown = message.partition("unrecognized arguments: ")
+        near = [] if said else get_close_matches(unknown.split()[0], self._option_string_actions, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        self.exit(2, f"{self.prog}: {message}; {hint}see `{self.prog} --help`\n")
+
+
 def _overview() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cosmos-lab", description="Cosmos world foundation models, from a laptop up.",
         epilog=f"commands:\n{listed}\n\n`cosmos-lab COMMAND --help` says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

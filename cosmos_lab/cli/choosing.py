@@ -1,7 +1,6 @@
 """Which model a command line means: `--model`, or a card picked by the flags of its generation; and its loading."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ PREDICT2_RESOLUTIONS = ("480", "720")
 POST_TRAINED = "_post-trained"
 FROM_FLAGS = (
     "negative_prompt", "guidance", "num_steps", "seed", "num_pixel_frames", "resolution", "aspect_ratio", "fps",
+    "conventions",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def open_pipeline(arguments: argparse.Namespace, task: str, name: str) -> "Pipel
     """Load the model that `model_for` named. Raises ValueError for options that it would not use."""
     from cosmos_lab import catalog
     from cosmos_lab.pipelines.generate import load
+    from cosmos_lab.pipelines.painter import Painter
 
     known = catalog.cards().get(name)
     options = loading(arguments)
@@ -51,7 +52,7 @@ def open_pipeline(arguments: argparse.Namespace, task: str, name: str) -> "Pipel
     if pipe.card.first_frame is not None:
         painter = getattr(arguments, "dit_path_text2image", None)
         own = options | {"dit_path": painter, "ema": bool(painter) and arguments.load_ema, "lora": None}
-        pipe.open_first_frame = partial(load, pipe.card.first_frame, **own)
+        pipe.open_first_frame = Painter(name=pipe.card.first_frame, options=own)
     return pipe
 
 

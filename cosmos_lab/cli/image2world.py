@@ -2,13 +2,16 @@
 
 import argparse
 
-from cosmos_lab.cli import flags, video2world
+from cosmos_lab.cli import flags, making
+
+COMMAND = making.Command(
+    task="image2world", given_flag="--input_path", own=("num_conditional_frames",), first_guides=True
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags.add_model_flags(parser)
-    video2world.add_own_arguments(parser)
+    flags.add_flags(parser, COMMAND)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return video2world.go_on(arguments, "image2world")
+    return making.produce(arguments, COMMAND)

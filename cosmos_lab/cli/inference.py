@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 from cosmos_lab.cli import choosing, flags, making
 from cosmos_lab.cli.absent import offloading
+from cosmos_lab.pipelines.samples import FIELDS, INFERENCE_TYPES, read_samples
 
 if TYPE_CHECKING:
     from cosmos_lab.pipelines.batch import Item
     from cosmos_lab.pipelines.generate import Pipeline
     from cosmos_lab.pipelines.samples import Sample
 
-TYPES = ("text2world", "image2world", "video2world")
 # Pixel frames that each type begins with.
 GIVEN = {"image2world": 1, "video2world": 5}
-OVERRIDES = ("inference_type", "prompt", "prompt_path", "negative_prompt", "input_path", "seed", "guidance",
-             "resolution", "num_steps")  # fmt: skip
 # Flags of the other commands that this one does not have.
 WITHOUT = dict.fromkeys(
     ("model_size", "diffusion_transformer_dir", "tokenizer_dir", "fps", "lora_path", "aspect_ratio")
@@ -35,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config_file", help="not there: a model's settings are its card's")
     group.add_argument("--device", help="cpu or cuda; the GPU if there is one")
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
-    _add_overrides(parser)
+    group = parser.add_argument_group("fields that replace those of every sample")
+    for name, (kind, meaning) in FIELDS.items():
+        way = {"action": "store_true", "default": None} if kind is bool else {"type": kind}
+        choices = {"choices": INFERENCE_TYPES} if name == "inference_type" else {}
+        group.add_argument(f"--{name}", help=meaning, **way, **choices)
+    group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
     group = parser.add_argument_group("running")
     group.add_argument("--skip_existing_output", action="store_true", help="keep any clip that is there already")
     group.add_argument("--keep_going", action="store_true", help="go on after a bad sample, which is always so")
@@ -51,25 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**WITHOUT, load_ema=False, use_lora=False, disable_prompt_refiner=False)
 
 
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("fields that replace those of every sample")
-    group.add_argument("--inference_type", choices=TYPES, help="what to make")
-    group.add_argument("--prompt", help="what should happen, in words")
-    group.add_argument("--prompt_path", help="a text file with the prompt")
-    group.add_argument("--negative_prompt", help="what to avoid")
-    group.add_argument("--input_path", help="the image or clip to begin with")
-    group.add_argument("--seed", type=int, help="the same seed makes the same clip")
-    group.add_argument("--guidance", type=float, help="from 0 to 7")
-    group.add_argument("--resolution", help="height,width in pixels, or none")
-    group.add_argument("--num_steps", type=int, help="steps from noise to picture")
-    group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
-
-
 def run(arguments: argparse.Namespace) -> int:
-    from cosmos_lab.pipelines.samples import read_samples
-
     files, folder = _places(arguments)
-    override = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
+    override = {name: getattr(arguments, name) for name in FIELDS if getattr(arguments, name) is not None}
     for name in ("prompt_path", "input_path"):
         # On the command line a path is relative to where one stands, not to the file of samples.
         if name in override:
@@ -106,9 +93,11 @@ def _item(sample: "Sample", folder: Path, arguments: argparse.Namespace, pipe: "
     count = GIVEN.get(sample.inference_type)
     own = choosing.options(arguments, pipe.card)
     # Fields replaced from the command line are the sample's already.
-    options = {name: value for name, value in own.items() if name not in OVERRIDES} | sample.options
+    options = {name: value for name, value in own.items() if name not in FIELDS} | sample.options
+    longest = options.get("num_pixel_frames", pipe.card.num_pixel_frames)
+    chunks = sample.chunks(longest) if sample.is_long else {}
     return Item(
-        label=sample.label, task=sample.inference_type, output=folder / f"{sample.name}.mp4", prompt=prompt,
-        given=sample.input_path if count else None, options=options, problem=problem,
-        arguments={"num_conditional_frames": count} if count else {},
+        label=sample.label, task="long_video" if chunks else sample.inference_type, prompt=prompt, problem=problem,
+        output=folder / f"{sample.name}.mp4", given=sample.input_path if count else None, options=options,
+        arguments=chunks | ({"num_conditional_frames": count} if count else {}),
     )  # fmt: skip

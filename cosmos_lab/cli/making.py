@@ -2,8 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,20 +28,43 @@ INPUTS = ("--input_path", "--input_image_or_video_path")
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What a command makes, and the fields of its batch files: of Predict2's array and of Predict1's lines.
+    """What a command makes; its flags, and the fields of its batch files, follow from it.
 
-    `given` is the input of a single run, `needs_given` whether one is needed; `arguments` are the task's own.
+    `given_flag` names its input; where that is --input_path, a batch file says it for each item. `own` are the flags
+    that are arguments of the task. `first_guides`: Cosmos 1.0 and Predict1 have it too, with their batch file and
+    folder of clips. `phases`: in Predict2 another model paints a picture first.
     """
 
     task: str
-    save_path: str = "output/generated_video.mp4"
-    suffixes: tuple[str, ...] = (".mp4",)
-    output_field: str = "output_video"
-    array_given: str | None = None
-    lines_given: str | None = None
-    given: str | None = None
     given_flag: str | None = None
-    arguments: Mapping[str, object] = field(default_factory=dict)
+    needs_given: bool = True
+    own: tuple[str, ...] = ()
+    first_guides: bool = False
+    phases: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        return self.task == "text2image"
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        return PICTURES if self.is_picture else (".mp4",)
+
+    @property
+    def save_path(self) -> str:
+        return "output/generated_image.jpg" if self.is_picture else "output/generated_video.mp4"
+
+    @property
+    def output_field(self) -> str:
+        return "output_image" if self.is_picture else "output_video"
+
+    @property
+    def takes_path(self) -> bool:
+        return self.given_flag == "--input_path"
+
+    def given(self, arguments: argparse.Namespace) -> str | None:
+        """The input of the command line."""
+        return getattr(arguments, self.given_flag[2:]) if self.given_flag else None
 
 
 def produce(arguments: argparse.Namespace, command: Command) -> int:
@@ -75,7 +97,7 @@ def make_batch(pipe: "Pipeline", items: "list[Item]", arguments: argparse.Namesp
     print(f"\n{report.table()}\n")
     print(f"{pipe.name}: " + ", ".join(f"{count} {status}" for status, count in report.counts.items() if count))
     if place:
-        print(f"{'report':<14}{place}")
+        print(f"{'report':<14}{report.problem or place}")
     return int(not report.complete)
 
 
@@ -116,8 +138,7 @@ def _make(pipe: "Pipeline", item: "Item", arguments: argparse.Namespace) -> "Gen
 
     runs = BENCHMARK_RUNS if getattr(arguments, "benchmark", False) else 1
     for number in range(runs):
-        call = batch.painted(pipe, item, batch.plan(pipe, item))
-        made = batch.run(pipe, call, progress=not arguments.quiet)
+        made = batch.plan(pipe, item).run(pipe, progress=not arguments.quiet)
         if runs > 1:
             seconds = sum(made.timing.values())
             total = seconds if number == 1 else seconds + (total if number else 0)
@@ -136,27 +157,26 @@ def _batch_rows(arguments: argparse.Namespace, command: Command) -> "list[Row] |
         return None
     if array is not None and lines is not None:
         raise ValueError("--batch_input_json and --batch_input_path are two batch files: give one")
-    single = {*SINGLE, *(INPUTS if command.array_given else ()), *(("--video_save_folder",) if array else ())}
+    single = {*SINGLE, *(INPUTS if command.takes_path else ()), *(("--video_save_folder",) if array else ())}
     unused = sorted(single & arguments.spelled)
     if unused:
         raise ValueError(f"{unused[0]} is for a single run; the batch file says it for each item, leave it out")
     if array is not None:
-        needed = command.given_flag in (None, "--input_path")
-        return read_array(array, given=command.array_given, output=command.output_field, needs_given=needed)
+        return read_array(array, given="input_video" if command.takes_path else None, output=command.output_field)
     folder = Path(arguments.video_save_folder or "outputs")
-    rows = read_lines(lines, given=command.lines_given)
+    rows = read_lines(lines, given="visual_input" if command.takes_path else None)
     return [replace(row, output=str(folder / f"{number}.mp4")) for number, row in enumerate(rows)]
 
 
 def _single_row(arguments: argparse.Namespace, command: Command, model: str) -> "Row":
     from cosmos_lab.pipelines.batch_files import Row
 
-    output = _output(arguments, command, model)
+    output, given = _output(arguments, command, model), command.given(arguments)
     if output.suffix.lower() not in command.suffixes:
         raise ValueError(f"--save_path {output}: the name must end in {' or '.join(command.suffixes)}")
-    if command.given_flag and command.given is None and command.task != "long_video":
+    if command.given_flag and command.needs_given and given is None:
         raise ValueError(f"{command.given_flag} is missing: name the image or clip to begin from")
-    return Row(label="", prompt=_prompt(arguments, command, model), given=command.given, output=str(output))
+    return Row(label="", prompt=_prompt(arguments, command, model), given=given, output=str(output))
 
 
 def _output(arguments: argparse.Namespace, command: Command, model: str) -> Path:
@@ -196,7 +216,8 @@ def _item(row: "Row", arguments: argparse.Namespace, command: Command, pipe: "Pi
         problem = f"{output}: the name must end in {' or '.join(command.suffixes)}"
     return Item(
         label=row.label, task=command.task, output=output, prompt=row.prompt, problem=problem,
-        given=command.given if row.given is None else row.given, arguments=command.arguments,
+        given=command.given(arguments) if row.given is None else row.given,
+        arguments={name: getattr(arguments, name) for name in command.own},
         options=choosing.options(arguments, pipe.card),
     )  # fmt: skip
 

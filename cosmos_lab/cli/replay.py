@@ -23,7 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     suffix = original.suffix if original else (".jpg" if image else ".mp4")
     stem = Path(arguments.file).with_suffix("")
     path = Path(arguments.save_path or stem.with_name(f"{stem.name}_replay{suffix}"))
-    code = making.finish(replay(arguments.file, progress=not arguments.quiet), path, arguments)
+    try:
+        made = replay(arguments.file, progress=not arguments.quiet)
+    except ValueError as error:
+        # Weights or an input that have changed are no mistake in the command line.
+        raise OSError(error) from error
+    code = making.finish(made, path, arguments)
     if original:
         same = sha256(original) == sha256(path)
         print(f"{'replay':<14}{'the same bytes as' if same else 'other bytes than'} {original}")

@@ -21,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="wall-clock of each trained stage, or one for all; sets the schedule")
     parser.add_argument("--batch", type=int, help="clips a step on each GPU")
     parser.add_argument("--lr", type=float, help="peak learning rate")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="both take the same --lr")
+    parser.add_argument("--state_weight", type=float, default=0.0,
+                        help="world: weight of telling what stands where; 0 leaves it out")
+    parser.add_argument("--reader_clips", type=int, default=16_000, help="reader: clips of those above that it reads")
     parser.add_argument("--warmup", type=int, default=300, help="steps of rising learning rate")
     parser.add_argument("--cooldown", type=float, default=0.4, help="share of the run with falling learning rate")
     parser.add_argument("--seed", type=int, default=0)
@@ -68,6 +72,7 @@ def _stage(args: argparse.Namespace, name: str, minutes: float, source: object, 
 
     lr, batch, ema = DEFAULTS[name]
     plan = Plan(steps=args.steps, minutes=minutes, lr=args.lr or lr, warmup=args.warmup, cooldown=args.cooldown,
-                ema=ema, seed=args.seed)
+                optimizer=args.optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
-    return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=args.batch or batch, compile=compile)
+    return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=args.batch or batch, compile=compile,
+                 state_weight=args.state_weight, reader_clips=args.reader_clips)

@@ -26,6 +26,7 @@ def generate_batch(
     given: np.ndarray | None = None,
     num_steps: int | None = None,
     guidance: float | None = None,
+    num_pixel_frames: int | None = None,
     batch: int = 64,
     progress: Progress = iter,
 ) -> np.ndarray:
@@ -37,7 +38,7 @@ def generate_batch(
     """
     if len(seeds) != len(prompts) or (given is not None and len(given) != len(prompts)):
         raise ValueError(f"give one seed and one start for each of the {len(prompts)} prompts")
-    options = {"num_steps": num_steps, "guidance": guidance}
+    options = {"num_steps": num_steps, "guidance": guidance, "num_pixel_frames": num_pixel_frames}
     num_given = 0 if given is None else given.shape[1]
     task = "text2world" if num_given == 0 else "video2world"
     clips = []

@@ -49,7 +49,7 @@ def evaluate(
     figures += _continuation_figures(runner, main)
     figures += _distribution_figures(main)
     details["seconds"] = time.perf_counter() - begun
-    return Evaluation(figures=tuple(figures), provenance=_provenance(pipe, extent), details=details)
+    return Evaluation(figures=tuple(figures), provenance=provenance(pipe, extent), details=details)
 
 
 def _ruler_figures(group: Group) -> list[Figure]:
@@ -297,7 +297,8 @@ def _distribution_figures(group: Group) -> list[Figure]:
                    reconstructed=decoded, baseline=real, note="real against real", number=len(group))]  # fmt: skip
 
 
-def _provenance(pipe: Pipeline, extent: Extent) -> dict[str, object]:
+def provenance(pipe: Pipeline, extent: "DataclassInstance") -> dict[str, object]:  # noqa: F821
+    """What was measured, how, on what and when; `extent` is a dataclass that says how much."""
     hardware = torch.cuda.get_device_name(pipe.device) if pipe.device.type == "cuda" else platform.processor() or "CPU"
     return {
         "model": pipe.name, "weights": pipe.model.digest, "hardware": hardware, "torch": torch.__version__,

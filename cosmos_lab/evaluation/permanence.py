@@ -10,12 +10,16 @@ from collections.abc import Collection
 
 import numpy as np
 
+from cosmos_lab.evaluation.colors import CELL
 from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP
-from cosmos_lab.evaluation.reading import CELL, MIN_AREA, Reading, Track
+from cosmos_lab.evaluation.reading import MIN_AREA, Reading, Track
 
 # Shares of an object's usual area: below the first it is gone, above the second it is there.
 GONE, THERE = 0.08, 0.25
 EXPLAINED = 0.5
+# An object that shows less than this share is half hidden already. What is left of it can be its white mark alone,
+# which has no color to read: a cover within so many cells will do.
+HALF_HIDDEN, MARGIN = 0.7, 3
 
 
 def permanence_faults(reading: Reading, groups: Collection[str] = ()) -> tuple[str, ...]:
@@ -89,9 +93,17 @@ def is_explained(reading: Reading, track: Track, *, last: int, gone: int, backwa
     # The outermost cells count as outside: an object that touches the border may leave through it.
     outside = (moved < 1).any(axis=1) | (moved[:, 0] > height - 2) | (moved[:, 1] > width - 2)
     inside = moved[~outside]
-    covers = np.array([PROP, *lasting_colors(classes, last, gone, besides=track.color)])
-    hidden = np.isin(classes[gone][inside[:, 0], inside[:, 1]], covers)
+    covered = np.isin(classes[gone], [PROP, *lasting_colors(classes, last, gone, besides=track.color)])
+    if track.area[last] < HALF_HIDDEN * usual_area(track):
+        covered = grown(covered, MARGIN)
+    hidden = covered[inside[:, 0], inside[:, 1]]
     return bool(outside.sum() + hidden.sum() >= EXPLAINED * len(footprint))
+
+
+def grown(mask: np.ndarray, cells: int) -> np.ndarray:
+    """The mask (h, w) and everything within so many cells of it, diagonally too."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(mask, cells), (2 * cells + 1, 2 * cells + 1))
+    return windows.any(axis=(-2, -1))
 
 
 def lasting_colors(classes: np.ndarray, first: int, second: int, besides: str) -> list[int]:

@@ -12,25 +12,23 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
+from cosmos_lab.evaluation.colors import CELL, object_mass, settle_colors
 from cosmos_lab.evaluation.labels import (
+    BACKGROUND,
     COLOR_NAMES,
-    PROP,
     VIEW_SCALES,
     LabelTable,
     clip_labels,
     dense_targets,
     view_labels,
 )  # fmt: skip
+from cosmos_lab.evaluation.moves import camera_scores
 from cosmos_lab.evaluation.reader import Reader
 from cosmos_lab.worlds.scene import SHAPES, Scene
 
-# Two pixels a cell: the grid on which the reader segments.
-CELL = 2
 # An object counts as visible in a pixel frame from 12 pixels on, and as present in a clip from 3 such pixel frames on.
 MIN_AREA = 12.0
 MIN_PRESENCE = 3
-# Below this, a probability is the floor's noise and no part of an object.
-FAINT = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +125,13 @@ class Reading:
 def gather_evidence(
     colors: Tensor, shapes: Tensor, clip: dict[str, Tensor], *, view: Tensor, features: Tensor
 ) -> Evidence:
-    """Sum shares into areas and centroids.
+    """Settle which colors there are, and sum shares into areas and centroids.
 
     `colors` (B, T, 10, h, w) and `shapes` (B, T, 4, h, w) are shares or probabilities; `clip` probabilities; `view`
     (B, 2) degrees and metres; `features` (B, D).
     """
-    mass = (colors[:, :, :PROP] - FAINT).clamp(min=0) / (1 - FAINT)
+    colors = settle_colors(colors)
+    mass = object_mass(colors)
     area = reduce(mass, "b t c h w -> b t c", "sum")
     safe = area.clamp(min=1e-6)
     u = CELL * (torch.arange(mass.shape[-1], device=mass.device) + 0.5)
@@ -209,8 +208,10 @@ def read(reader: Reader, pixels: np.ndarray | Tensor, batch: int = 8) -> list[Re
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             output = reader(video)
         colors, shapes = output.colors.softmax(dim=2), output.shapes.softmax(dim=2)
-        clip = {name: logits.softmax(dim=1) for name, logits in output.clip.items()}
         view = output.view * scale + center
+        # The network saw the whole clip, the fit sees the floor: what one cannot tell, the other decides.
+        camera = output.clip["camera"] + camera_scores(part.to(device), colors[:, :, BACKGROUND], view)
+        clip = {name: logits.softmax(dim=1) for name, logits in (output.clip | {"camera": camera}).items()}
         evidence = gather_evidence(colors, shapes, clip, view=view, features=output.features)
         readings += assemble(evidence, dict(reader.config.classes))
     return readings

@@ -13,10 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cosmos_lab.nn.streaming import Stream
 
-def factorized_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Return a causal 3x3x3 convolution as a spatial and a temporal one."""
-    return nn.Sequential(SpatialConv(in_channels, out_channels), TemporalConv(out_channels, out_channels))
+
+class FactorizedConv(nn.Sequential):
+    """Causal 3x3x3 convolution as a spatial and a temporal one."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(SpatialConv(in_channels, out_channels), TemporalConv(out_channels, out_channels))
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        spatial, temporal = self
+        return temporal(spatial(x), stream)
 
 
 class SpatialConv(nn.Module):
@@ -35,15 +43,17 @@ class SpatialConv(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """Causal (3, 1, 1) convolution, run as a 2-D one over (T, H * W); position 0 is repeated in front."""
+    """Causal (3, 1, 1) convolution, run as a 2-D one over (T, H * W); position 0 of the clip is repeated in front."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.conv3d = nn.Conv3d(in_channels, out_channels, (3, 1, 1))
         self.stride = stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        flat = repeat_first(x, 3 - self.stride).flatten(3)  # (B, C, T, H * W)
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        keep = 3 - self.stride
+        x = repeat_first(x, keep) if stream is None else stream.extend(self, x, keep, before="first")
+        flat = x.flatten(3)  # (B, C, T, H * W)
         weight = self.conv3d.weight.squeeze(4)
         out = F.conv2d(flat, weight, self.conv3d.bias, stride=(self.stride, 1))
         return out.unflatten(3, x.shape[3:])
@@ -102,7 +112,10 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double T (T latent frames -> 2T - 1), then H and W by repetition, each smoothed by a residual convolution."""
+    """Double T (T latent frames -> 2T - 1), then H and W by repetition, each smoothed by a residual convolution.
+
+    Of a stream, the first chunk begins with the latent frame that is not doubled; later chunks are doubled whole.
+    """
 
     def __init__(self, channels: int, spatial: bool, temporal: bool) -> None:
         super().__init__()
@@ -110,10 +123,11 @@ class Upsample(nn.Module):
         self.conv2 = SpatialConv(channels, channels) if spatial else None
         self.conv3 = PointConv(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         if self.conv1 is not None:
-            x = torch.cat([x[:, :, :1], x[:, :, 1:].repeat_interleave(2, dim=2)], dim=2)
-            x = self.conv1(x) + x
+            alone = 1 if stream is None or stream.is_first_chunk else 0
+            x = torch.cat([x[:, :, :alone], x[:, :, alone:].repeat_interleave(2, dim=2)], dim=2)
+            x = self.conv1(x, stream) + x
         if self.conv2 is not None:
             x = per_frame(lambda frame: F.interpolate(frame, scale_factor=2, mode="nearest"), x)
             x = self.conv2(x) + x

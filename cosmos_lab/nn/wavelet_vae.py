@@ -2,10 +2,11 @@
 
 pixel frames -> 3-D Haar patches -> factorized causal encoder -> latents, and the mirror image back. Every 3x3x3
 convolution is a spatial (1, 3, 3) one followed by a causal temporal (3, 1, 1) one, which sees its own and the two
-earlier positions (position 0 is repeated in front). Parameter names are those of the official state dict.
+earlier positions (position 0 is repeated in front). Parameter names are those of the official state dict. As nothing
+looks ahead, clips are decoded latent frame by latent frame, in memory that does not grow with them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +14,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cosmos_lab.nn.factorized import Downsample, FrameNorm, PointConv, Upsample, channels_last, factorized_conv
+from cosmos_lab.nn.factorized import Downsample, FactorizedConv, FrameNorm, PointConv, Upsample, channels_last
 from cosmos_lab.nn.frame_counts import check_latents, check_pixels, check_range, latent_frames, pixel_frames
-from cosmos_lab.nn.haar import levels_of, patch, unpatch
+from cosmos_lab.nn.haar import haar_synthesis, levels_of, patch, unpatch
+from cosmos_lab.nn.streaming import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +153,24 @@ class WaveletVAE(nn.Module):
         Raises:
             ValueError: an illegal number of latent frames or channels.
         """
+        return torch.cat(list(self.decode_stream(latents)), dim=2)
+
+    def decode_stream(self, latents: Tensor) -> Iterator[Tensor]:
+        """Yield the pixels of `decode` by latent frame: 1 pixel frame at the head of a chunk, then some at a time."""
         check_latents(latents, self.config.latent_channels)
         self.num_pixel_frames(latents.shape[2])
         chunked = self.config.pixel_frames_per_chunk is not None
-        chunks = self._fold(latents, self.config.num_statistics if chunked else None)
-        mean, std = self._statistics(chunks)
-        raw = (chunks * std + mean).to(self.quant_conv.dtype)
-        return self._unfold(_in_pieces(self.decode_raw, raw, size=4).to(latents.dtype), batch=latents.shape[0])
+        return self._pixels(latents.split(self.config.num_statistics if chunked else latents.shape[2], dim=2))
+
+    def _pixels(self, chunks: tuple[Tensor, ...]) -> Iterator[Tensor]:
+        for chunk in chunks:
+            mean, std = self._statistics(chunk)
+            stream = Stream(capacity=chunk.shape[2])
+            if self.config.pixel_frames_per_chunk is not None:
+                stream.capacity = self.config.num_statistics
+            for frame in (chunk * std + mean).to(self.quant_conv.dtype).split(1, dim=2):
+                yield self.decoder(self.post_quant_conv(channels_last(frame)), stream).to(chunk.dtype)
+                stream.chunk += 1
 
     def encode_raw(self, pixels: Tensor) -> Tensor:
         """Return z (B, 16, T, h, w) without normalization, of one chunk of 1 + f*k pixel frames. Differentiable."""
@@ -194,14 +207,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         widths = [config.channels * mult for mult in (1, *config.channels_mult)]
-        self.conv_in = factorized_conv(config.patch_channels, widths[0])
+        self.conv_in = FactorizedConv(config.patch_channels, widths[0])
         self.down = nn.ModuleList(
             Level(widths[i], widths[i + 1], config.num_res_blocks, downsample=config.downsamples(i))
             for i in range(len(config.channels_mult))
         )
         self.mid = Middle(widths[-1])
         self.norm_out = FrameNorm(widths[-1])
-        self.conv_out = factorized_conv(widths[-1], config.latent_channels)
+        self.conv_out = FactorizedConv(widths[-1], config.latent_channels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv_in(channels_last(patch(pixels, self.patch_size)))
@@ -217,7 +230,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         widths = [config.channels * mult for mult in config.channels_mult]
-        self.conv_in = factorized_conv(config.latent_channels, widths[-1])
+        self.conv_in = FactorizedConv(config.latent_channels, widths[-1])
         self.mid = Middle(widths[-1])
         inputs = [*widths[1:], widths[-1]]
         self.up = nn.ModuleList(
@@ -225,13 +238,16 @@ class Decoder(nn.Module):
             for i in range(len(widths))
         )
         self.norm_out = FrameNorm(widths[0])
-        self.conv_out = factorized_conv(widths[0], config.patch_channels)
+        self.conv_out = FactorizedConv(widths[0], config.patch_channels)
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = self.mid(self.conv_in(z))
+    def forward(self, z: Tensor, stream: Stream | None = None) -> Tensor:
+        """A whole chunk, or the next latent frame of a stream."""
+        x = self.mid(self.conv_in(z, stream), stream)
         for level in reversed(self.up):
-            x = level(x)
-        return unpatch(self.conv_out(F.silu(self.norm_out(x))), self.patch_size)
+            x = level(x, stream)
+        x = self.conv_out(F.silu(self.norm_out(x)), stream)
+        at_the_head = stream is None or stream.is_first_chunk
+        return unpatch(x, self.patch_size) if at_the_head else haar_synthesis(x, self.patch_size)
 
 
 class Level(nn.Module):
@@ -250,16 +266,15 @@ class Level(nn.Module):
         self.block = nn.ModuleList(
             ResBlock(in_channels if i == 0 else out_channels, out_channels) for i in range(num_blocks)
         )
-        if any(downsample):
-            self.downsample = Downsample(out_channels, *downsample)
-        if any(upsample):
-            self.upsample = Upsample(out_channels, *upsample)
+        self.downsample = Downsample(out_channels, *downsample) if any(downsample) else None
+        self.upsample = Upsample(out_channels, *upsample) if any(upsample) else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.children():
-            for block in layer if isinstance(layer, nn.ModuleList) else (layer,):
-                x = block(x)
-        return x
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        for block in self.block:
+            x = block(x, stream)
+        if self.downsample is not None:
+            x = self.downsample(x)
+        return x if self.upsample is None else self.upsample(x, stream)
 
 
 class Middle(nn.Module):
@@ -268,25 +283,26 @@ class Middle(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.block_1 = ResBlock(channels, channels)
-        self.attn_1 = nn.Sequential(SpatialAttention(channels), TemporalAttention(channels))
+        self.attn_1 = nn.ModuleList([SpatialAttention(channels), TemporalAttention(channels)])
         self.block_2 = ResBlock(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        spatial, temporal = self.attn_1
+        return self.block_2(temporal(spatial(self.block_1(x, stream)), stream), stream)
 
 
 class ResBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.norm1 = FrameNorm(in_channels)
-        self.conv1 = factorized_conv(in_channels, out_channels)
+        self.conv1 = FactorizedConv(in_channels, out_channels)
         self.norm2 = FrameNorm(out_channels)
-        self.conv2 = factorized_conv(out_channels, out_channels)
+        self.conv2 = FactorizedConv(out_channels, out_channels)
         self.nin_shortcut = PointConv(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        return self.conv2(F.silu(self.norm2(h))) + self.nin_shortcut(x)
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)), stream)
+        return self.conv2(F.silu(self.norm2(h)), stream) + self.nin_shortcut(x)
 
 
 class SpatialAttention(nn.Module):
@@ -299,18 +315,25 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        q, k, v = (rearrange(layer(h), "b c t h w -> (b t) 1 (h w) c") for layer in (self.q, self.k, self.v))
+        q, k, v = (rearrange(x, "b c t h w -> (b t) 1 (h w) c") for x in self._qkv(h))
         out = F.scaled_dot_product_attention(q, k, v)
         return x + self.proj_out(rearrange(out, "(b t) 1 (h w) c -> b c t h w", t=x.shape[2], h=x.shape[3]))
+
+    def _qkv(self, h: Tensor) -> Iterator[Tensor]:
+        """Queries, keys and values with their features side by side in memory, as fused kernels need them."""
+        return (channels_last(layer(h)) for layer in (self.q, self.k, self.v))
 
 
 class TemporalAttention(SpatialAttention):
     """Single-head causal attention over the T latent frames of each position, plus the input."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         h = self.norm(x)
-        q, k, v = (rearrange(layer(h), "b c t h w -> (b h w) 1 t c") for layer in (self.q, self.k, self.v))
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        q, k, v = (rearrange(x, "b c t h w -> (b h w) 1 t c") for x in self._qkv(h))
+        if stream is not None:
+            k, v = stream.collect(self, torch.stack([k, v]))
+        # A stream brings one latent frame at a time, which sees all that there were.
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=stream is None)
         out = rearrange(out, "(b h w) 1 t c -> b c t h w", h=x.shape[3], w=x.shape[4])
         return x + self.proj_out(channels_last(out))
 

@@ -123,6 +123,7 @@ class Exercise:
                 axis.plot(x, right, marker="o", color=PALETTE[0], markersize=8, alpha=0.5, label="expected")
                 axis.plot(x, answer, marker="x", color=PALETTE[1], linestyle="--", label="got")
                 axis.set(xlabel=self.xlabel, ylabel=self.ylabel)
+                axis.xaxis.get_major_locator().set_params(integer=True)
                 axis.legend()
             figure.suptitle(figure.get_suptitle(), x=0.01, ha="left", fontsize=10, color=COLORS[state])
             return picture(figure, alt=f"{state}: {message} Expected and got, drawn over each other.")

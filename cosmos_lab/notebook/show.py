@@ -154,13 +154,15 @@ def attention_map(
 ) -> Picture:
     """Where one token looks, in space (a map a latent frame) and in time (its share of attention in each).
 
-    weights (T, H, W), not negative; query (t, h, w) is the token that looks, marked with a cross.
+    weights (T, H, W), not negative; query (t, h, w) is the token that looks, marked with a cross. A map's brightness
+    is the square root of the weight, or one strong token would hide all others.
     """
     maps = _numpy(weights)
     shares = maps.sum((1, 2)) / maps.sum()
     across = min(5, len(maps))
     down = ceil(len(maps) / across)
     with styled():
+        from matplotlib.colors import PowerNorm
         from matplotlib.gridspec import GridSpec
 
         figure, axes = blank(title, width=9.6, height=1.3 * down + 0.7)
@@ -168,7 +170,7 @@ def attention_map(
         spec = GridSpec(down, across + 2, figure=figure)
         for t, weight in enumerate(maps):
             axis = figure.add_subplot(spec[t // across, t % across])
-            axis.imshow(weight, vmin=0, vmax=maps.max(), interpolation="nearest")
+            axis.imshow(weight, norm=PowerNorm(0.5, vmin=0, vmax=maps.max()), interpolation="nearest")
             axis.set_title(f"latent frame {t}", fontsize=8)
             axis.set_axis_off()
             if t == query[0]:

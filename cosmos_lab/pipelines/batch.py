@@ -11,18 +11,18 @@ from time import perf_counter
 
 from cosmos_lab.files import write_json
 from cosmos_lab.pipelines.call import Call
-from cosmos_lab.pipelines.edit import edit_call
+from cosmos_lab.pipelines.edit import edit
 from cosmos_lab.pipelines.generate import Pipeline
-from cosmos_lab.pipelines.generation import Generation
-from cosmos_lab.pipelines.long import LongCall, generate_long, long_call
+from cosmos_lab.pipelines.long import LongCall, long_video
+from cosmos_lab.pipelines.painter import painted
 from cosmos_lab.pipelines.replay import read_provenance
-from cosmos_lab.pipelines.settings import Options, resolve
+from cosmos_lab.pipelines.settings import Options
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.tables import Table
 
 # Equal values of these mean equal pixel frames on one machine; the input's place and the versions do not count.
 COMPARED = ("weights", "conventions", "like", "settings", "given_by_hand", "output", "dtype")
-FAILURES = (ValueError, OSError)
+FAILURES = (ValueError, OSError, MemoryError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,12 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The outcomes of a batch, in the order of its items."""
+    """The outcomes of a batch, in the order of its items; `problem` says why the report itself could not be written."""
 
     model: str
     weights: str
     outcomes: tuple[Outcome, ...]
+    problem: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,8 +69,8 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether every output is there."""
-        return all(outcome.status in ("made", "kept") for outcome in self.outcomes)
+        """Whether every output, and the report, is there."""
+        return not self.problem and all(outcome.status in ("made", "kept") for outcome in self.outcomes)
 
     def table(self) -> Table:
         """One row for each item."""
@@ -93,11 +94,11 @@ def generate_batch(
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     progress: bool = True,
 ) -> Report:
-    """Make and save every item; ValueError and OSError of an item are its own failure.
+    """Make and save every item; ValueError, OSError and MemoryError of an item are its own failure.
 
     An output whose provenance says what would be made now (prompt, seed, settings, input, weights) is kept, unless
     `overwrite`; `keep_existing` keeps any output that is there. The report is written at the end, also after an
-    interruption, which is then raised again.
+    interruption, which is then raised again. Raises OSError where it cannot be written before the work begins.
     """
     batch = _Batch(pipe, items, overwrite=overwrite, keep_existing=keep_existing, tell=on_outcome, progress=progress)
     if report_path is not None:
@@ -110,7 +111,10 @@ def generate_batch(
     finally:
         report = batch.report()
         if report_path is not None:
-            report.save(report_path)
+            try:
+                report.save(report_path)
+            except OSError as error:
+                report = replace(report, problem=str(error))
     return report
 
 
@@ -118,35 +122,10 @@ def plan(pipe: Pipeline, item: Item) -> Call | LongCall:
     """Check an item and read its input, but generate nothing yet. Raises ValueError and OSError."""
     if item.problem:
         raise ValueError(item.problem)
-    if item.task == "video2video":
-        return edit_call(pipe, item.given, item.prompt, **item.arguments, **item.options)
-    if item.task == "long_video":
-        return long_call(pipe, item.given, item.prompt, **item.arguments, **item.options)
-    if item.task == "text2world" and pipe.card.first_frame is not None:
-        settings = resolve(pipe.card, item.task, item.prompt, num_conditional_frames=1, options=item.options)
-        return Call(settings=settings)
-    return pipe.call(item.task, item.prompt, given=item.given, **item.arguments, **item.options)
-
-
-def needs_painting(pipe: Pipeline, item: Item) -> bool:
-    """Whether another model paints the item's first pixel frame."""
-    return pipe.card.first_frame is not None and item.task in ("text2world", "video2video")
-
-
-def painted(pipe: Pipeline, item: Item, call: Call | LongCall) -> Call | LongCall:
-    """The call with the first pixel frame that another model, or an edit as a picture, gives it."""
-    if isinstance(call, LongCall):
-        return call
-    if call.edit is not None:
-        return call.edit.prepared(pipe, call)
-    if item.task == "text2world" and call.settings.num_conditional_frames:
-        return replace(call, source=pipe.first_frame(item.prompt, item.options))
-    return call
-
-
-def run(pipe: Pipeline, call: Call | LongCall, *, progress: bool = True) -> Generation:
-    """Generate what was planned."""
-    return (generate_long if isinstance(call, LongCall) else Pipeline.generate)(pipe, call, progress=progress)
+    arguments = {**item.arguments, **item.options}
+    if item.task in ("video2video", "long_video"):
+        return (edit if item.task == "video2video" else long_video).plan(pipe, item.given, item.prompt, **arguments)
+    return pipe.call(item.task, item.prompt, given=item.given, **arguments)
 
 
 def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
@@ -157,15 +136,20 @@ def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
         before = read_provenance(output)
     except FAILURES:
         return False
-    first = call.first if isinstance(call, LongCall) else call
-    now = json.loads(json.dumps(pipe.provenance(first, call.settings)))
-    # What text2world begins with is made from the prompt: it is no input of its own.
-    same_input = call.settings.task == "text2world" or _fingerprint(before) == _fingerprint(now)
-    return same_input and all(before.get(name) == now[name] for name in COMPARED)
+    now = json.loads(json.dumps(pipe.provenance(call)))
+    same = _fingerprints(before) == _fingerprints(now) and _same_painter(pipe, before)
+    return same and all(before.get(name) == now[name] for name in COMPARED)
 
 
-def _fingerprint(provenance: Mapping[str, object]) -> str | None:
-    return (provenance.get("input") or {}).get("sha256")
+def _same_painter(pipe: Pipeline, before: Mapping[str, object]) -> bool:
+    """Whether the model that painted the first pixel frame is still the same, as far as its files are there to tell."""
+    weights = getattr(pipe.open_first_frame, "weights", lambda: None)()
+    return weights is None or not before["painter"] or before["painter"]["weights"] == weights
+
+
+def _fingerprints(provenance: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Of the input, wherever it lies, and the text encoder's dtype, which the weights' digest does not hold."""
+    return (provenance["input"] or {}).get("sha256"), provenance["loaded"].get("text_dtype")
 
 
 class _Batch:
@@ -203,10 +187,11 @@ class _Batch:
         if painting.open_first_frame is not None:
             painting.open_first_frame = cache(painting.open_first_frame)
         for number in list(self.waiting):
-            item, begin = self.items[number], perf_counter()
+            begin = perf_counter()
             with self._failing(number, begin):
-                if needs_painting(self.pipe, item):
-                    self.waiting[number] = painted(painting, item, plan(self.pipe, item)).source
+                first = plan(self.pipe, self.items[number]).first
+                if first.source is None and painting.open_first_frame is not None:
+                    self.waiting[number] = painted(painting, first).source
 
     def make(self) -> None:
         for number, first_frame in self.waiting.items():
@@ -214,9 +199,7 @@ class _Batch:
                 continue
             item, begin = self.items[number], perf_counter()
             with self._failing(number, begin):
-                call = plan(self.pipe, item)
-                call = call if first_frame is None else replace(call, source=first_frame)
-                run(self.pipe, call, progress=self.progress).save(item.output)
+                plan(self.pipe, item).given(first_frame).run(self.pipe, progress=self.progress).save(item.output)
                 self._done(number, "made", begin=begin)
 
     def report(self) -> Report:

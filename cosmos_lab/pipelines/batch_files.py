@@ -17,21 +17,21 @@ class Row:
     problem: str = ""
 
 
-def read_array(path: str | Path, *, given: str | None, output: str, needs_given: bool = True) -> list[Row]:
+def read_array(path: str | Path, *, given: str | None, output: str) -> list[Row]:
     """Predict2's form: a JSON array of objects with `prompt`, the field `output` and, where one is named, `given`.
 
-    Raises FileNotFoundError, and ValueError with line and column where the whole is no such array; what is wrong with
-    one entry is its row's problem.
+    Raises FileNotFoundError, and ValueError with item, line and column where the whole is no such array; what is wrong
+    with one entry is its row's problem.
     """
     text = read_text(path)
     try:
         entries = json.loads(text)
     except json.JSONDecodeError as error:
-        place = f"{path}, line {error.lineno}, column {error.colno}"
+        place = f"{path}, item {_item_at(text, error.pos)}, line {error.lineno}, column {error.colno}"
         raise ValueError(f"{place}: {error.msg}; the file holds a JSON array: {_example(given, output)}") from error
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path} holds no items; it is a JSON array: {_example(given, output)}")
-    required = ("prompt", *((given,) if given and needs_given else ()), output)
+    required = ("prompt", *((given,) if given else ()), output)
     return [_row(f"item {number}", entry, given, output, required) for number, entry in enumerate(entries, start=1)]
 
 
@@ -64,6 +64,16 @@ def read_text(path: str | Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text: {error}") from error
+
+
+def _item_at(text: str, position: int) -> int:
+    """The number of the array's item that holds a position of its text: one more than whole items stand before it."""
+    while (position := text.rfind(",", 0, position)) > 0:
+        try:
+            return len(json.loads(text[:position] + "]")) + 1
+        except json.JSONDecodeError:
+            continue
+    return 1
 
 
 def _line(label: str, text: str, given: str | None, required: tuple[str, ...]) -> Row:

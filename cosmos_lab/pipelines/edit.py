@@ -2,7 +2,7 @@
 
 The input's latents are noised to a level in the middle of the grid and denoised from there under a new prompt: the
 more noise, the less remains of the input. Predict2 first edits the first pixel frame with its text2image model, and
-the clip is then denoised with that picture as its given beginning.
+the clip is then denoised with that picture as its given beginning (`painter.painted`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,12 +14,11 @@ from torch import Tensor
 from cosmos_lab.config import Card
 from cosmos_lab.diffusion.schedules import sdedit_start
 from cosmos_lab.pipelines import assembly
-from cosmos_lab.pipelines.call import Call
+from cosmos_lab.pipelines.call import Call, generating
 from cosmos_lab.pipelines.generate import Pipeline
-from cosmos_lab.pipelines.generation import Generation
 from cosmos_lab.pipelines.settings import Options, Settings, by_hand, resolve
 from cosmos_lab.pipelines.source import Source
-from cosmos_lab.video import fit, fit_to_network, fit_unit, through_jpeg, to_uint8
+from cosmos_lab.video import fit, fit_to_network, fit_unit, to_uint8
 
 IMAGE_STRENGTH = 0.4
 
@@ -30,11 +29,11 @@ class Edit:
 
     source: Source = field(repr=False)
 
-    def prepared(self, pipe: Pipeline, call: Call) -> Call:
-        """The call with its first pixel frame edited, where that comes first."""
-        if call.settings.image_strength is None or call.source is not None:
-            return call
-        return replace(call, source=_edited_first_frame(pipe, call.settings, self.source))
+    def of_first_frame(self, painter: Pipeline, settings: Settings, options: Options) -> Call:
+        """The edit of the first pixel frame as a picture, in as many steps as the clip's."""
+        first = replace(self.source, pixels=self.source.pixels[:1])
+        options = {**options, "num_steps": settings.num_steps, "num_pixel_frames": 1}
+        return edit.plan(painter, first, settings.prompt, strength=settings.image_strength, **options)
 
     def begin(self, pipe: Pipeline, settings: Settings, noise: Tensor, grid: Tensor) -> tuple[Tensor, int | None]:
         """The first state and its place in the grid; the latents themselves and None for strength 0."""
@@ -64,6 +63,7 @@ class Edit:
         return pixels.to(pipe.device)
 
 
+@generating
 def edit(
     pipe: Pipeline,
     video: object,
@@ -72,7 +72,7 @@ def edit(
     strength: float = 0.8,
     image_strength: float | None = None,
     **options: Unpack[Options],
-) -> Generation:
+) -> Call:
     """Edit a clip (SDEdit): noise its latents to the level of step `int(N (1 - strength))`, then denoise.
 
     video: a path, uint8 `(T, H, W, 3)` or a Generation, of which the first pixel frames count, its last one repeated
@@ -81,21 +81,7 @@ def edit(
     as a picture first and then given; None is 0.4 where the card lets another model paint it, and no such phase
     elsewhere. Raises ValueError, naming the fix, for a strength outside 0 to 1 and for what the model cannot do.
     """
-    call = edit_call(pipe, video, prompt, strength=strength, image_strength=image_strength, **options)
-    return pipe.generate(call, progress=options.get("progress", True))
-
-
-def edit_call(
-    pipe: Pipeline,
-    video: object,
-    prompt: str,
-    *,
-    strength: float = 0.8,
-    image_strength: float | None = None,
-    **options: Unpack[Options],
-) -> Call:
-    """Check an edit and read its input, but edit nothing yet."""
-    card = pipe.card
+    card = pipe.under(options.get("conventions")).card
     if image_strength is None and pipe.open_first_frame is not None:
         image_strength = IMAGE_STRENGTH
     for given in (strength, image_strength):
@@ -113,25 +99,7 @@ def edit_call(
         image_strength=None if image_strength is None else float(image_strength),
     )  # fmt: skip
     source = Source.first(video, num_pixel_frames=settings.num_pixel_frames, alpha=card.pictures.alpha)
-    return Call(settings=settings, replacing=by_hand(options), output=options.get("output", "pixels"),
-                edit=Edit(source=source))  # fmt: skip
-
-
-def _edited_first_frame(pipe: Pipeline, settings: Settings, source: Source) -> Source:
-    """The first pixel frame after an edit of `image_strength`, by the model that the card names or by this one.
-
-    Between two models lies a JPEG, officially. The one that paints has its own guidance and is freed again.
-    """
-    painter = pipe if pipe.open_first_frame is None else pipe.open_first_frame()
-    first = replace(source, pixels=source.pixels[:1])
-    if painter is pipe:
-        size = {"resolution": (settings.height, settings.width), "guidance": settings.guidance}
-    else:
-        size = {"aspect_ratio": pipe.card.aspect_of(settings.height, settings.width)}
-    call = edit_call(
-        painter, first, settings.prompt, strength=settings.image_strength, negative_prompt=settings.negative_prompt,
-        seed=settings.seed, num_steps=settings.num_steps, num_pixel_frames=1, **size,
+    return Call(
+        settings=settings, conventions=card.conventions, replacing=by_hand(options),
+        output=options.get("output", "pixels"), edit=Edit(source=source),
     )  # fmt: skip
-    picture = painter.generate(call, progress=False).frames[0]
-    pixels = picture if painter is pipe else through_jpeg(picture)
-    return Source.of(pixels, num_conditional_frames=1)

@@ -4,11 +4,10 @@ prompt -> text embedding;  given pixel frames -> given latents;  noise -> solver
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -16,17 +15,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cosmos_lab import __version__, video
+from cosmos_lab.conventions import apply
 from cosmos_lab.diffusion.denoiser import make_denoiser
 from cosmos_lab.diffusion.solvers import Step
 from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines import assembly
 from cosmos_lab.pipelines.call import Call, Start
 from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation, Timing
-from cosmos_lab.pipelines.settings import Options, Settings, by_hand, described, resolve
+from cosmos_lab.pipelines.loaded import to_json
+from cosmos_lab.pipelines.memory import enough_memory
+from cosmos_lab.pipelines.painter import Painter, painted
+from cosmos_lab.pipelines.settings import Options, by_hand, described, resolve
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.runtime.checkpoints import Model
+from cosmos_lab.runtime.decoding import decode_frames
 from cosmos_lab.runtime.loading import load_any
+from cosmos_lab.runtime.matching import check_device
 from cosmos_lab.runtime.official import Lora
+
+if TYPE_CHECKING:
+    from cosmos_lab.pipelines.long import LongCall
 
 
 class Pipeline:
@@ -37,12 +45,15 @@ class Pipeline:
     """
 
     def __init__(
-        self, model: Model, name: str | None = None, *, open_first_frame: "Callable[[], Pipeline] | None" = None
-    ):
+        self, model: Model, name: str | None = None, *, open_first_frame: "Callable[[], Pipeline] | None" = None,
+        loaded: Mapping[str, object] | None = None,
+    ):  # fmt: skip
         """`name` is what `load` finds the model by; its card's name where there is none.
 
-        `open_first_frame` loads the model that paints the first pixel frame of text2world, where the card names one.
+        `open_first_frame` loads the model that paints the first pixel frame of text2world, where the card names one: a
+        `painter.Painter`, as a rule. `loaded` are the options with which `load` found the weights, as JSON values.
         """
+        self.loaded = dict(loaded or {})
         self.open_first_frame = open_first_frame
         self.model, self.card, self.name = model, model.card, name or model.card.name
         self.device, self.dtype = next(model.dit.parameters()).device, model.dit.dtype
@@ -56,24 +67,7 @@ class Pipeline:
 
     def text2world(self, prompt: str, **options: Unpack[Options]) -> Generation:
         """A clip of what the prompt says. Where the card names a painter of the first pixel frame, that one begins."""
-        given = None if self.card.first_frame is None else self.first_frame(prompt, options)
-        call = self.call("text2world", prompt, given=given, num_conditional_frames=int(given is not None), **options)
-        return self.generate(call, progress=options.get("progress", True))
-
-    def first_frame(self, prompt: str, options: Options) -> Source:
-        """What text2world of Predict2 begins with: text2image by the card's `first_frame`, then a JPEG (quality 85).
-
-        That model is loaded for this and freed again. Negative prompt and seed are the clip's.
-        """
-        if self.open_first_frame is None:
-            fix = "load that by name, or use image2world"
-            raise ValueError(f"{self.name} begins text2world with {self.card.first_frame}: {fix}")
-        names = ("seed", "aspect_ratio", "guardrail", "refine", "prompt_embeds", "negative_prompt_embeds", "progress")
-        shared = {name: options[name] for name in names if name in options}
-        negative = options.get("negative_prompt")
-        shared["negative_prompt"] = self.card.negative_prompt if negative is None else negative
-        picture = self.open_first_frame().text2image(prompt, **shared).frames[0]
-        return Source.of(video.through_jpeg(picture), num_conditional_frames=1)
+        return self.generate(self.call("text2world", prompt, **options), progress=options.get("progress", True))
 
     def image2world(
         self, image: object, prompt: str, *, num_conditional_frames: int = 1, **options: Unpack[Options]
@@ -104,7 +98,14 @@ class Pipeline:
         """
         task = "text2world" if num_conditional_frames == 0 else "video2world"
         call = self.call(task, prompt, given=given, num_conditional_frames=num_conditional_frames, **options)
-        return self._steps(self.start(call, Timing()))
+        return self.under(call.conventions)._trajectory(call)
+
+    def under(self, conventions: str | None) -> "Pipeline":
+        """This pipeline with other conventions and the same weights; itself where they are its own, or None."""
+        if conventions in (None, self.card.conventions):
+            return self
+        model = apply(self.model, conventions)
+        return Pipeline(model, self.name, open_first_frame=self.open_first_frame, loaded=self.loaded)
 
     def call(
         self,
@@ -112,28 +113,38 @@ class Pipeline:
         prompt: str,
         *,
         given: object = None,
-        num_conditional_frames: int = 0,
+        num_conditional_frames: int | None = None,
         **options: Unpack[Options],
     ) -> Call:
-        """Check everything and read the input, but generate nothing yet."""
-        settings = resolve(self.card, task, prompt, num_conditional_frames=num_conditional_frames, options=options)
-        if task in ("image2world", "video2world") and num_conditional_frames == 0:
-            raise ValueError(f"{task} continues at least 1 pixel frame; for none, use text2world")
+        """Check everything and read the input, but generate nothing yet.
+
+        No number of conditional pixel frames means none, or the one that text2world has painted first.
+        """
+        card = self.under(options.get("conventions")).card
+        if num_conditional_frames is None:
+            num_conditional_frames = int(task == "text2world" and card.first_frame is not None)
+        settings = resolve(card, task, prompt, num_conditional_frames=num_conditional_frames, options=options)
         source = None
-        if settings.num_conditional_frames:
-            alpha = self.card.pictures.alpha
-            source = Source.of(given, num_conditional_frames=settings.num_conditional_frames, alpha=alpha)
-        output = options.get("output", "pixels")
-        return Call(settings=settings, source=source, replacing=by_hand(options), output=output)
+        if task in ("image2world", "video2world"):
+            if num_conditional_frames == 0:
+                raise ValueError(f"{task} continues at least 1 pixel frame; for none, use text2world")
+            source = Source.of(given, num_conditional_frames=num_conditional_frames, alpha=card.pictures.alpha)
+        return Call(
+            settings=settings, conventions=card.conventions, source=source, replacing=by_hand(options),
+            output=options.get("output", "pixels"),
+        )  # fmt: skip
+
+    def generate(self, call: Call, *, progress: bool = True) -> Generation:
+        """Run a call from beginning to end. Raises OutOfMemory, a MemoryError, where the GPU is too small for it."""
+        with enough_memory(call.size):
+            return self.under(call.conventions)._run(call, progress)
 
     @torch.no_grad()
-    def generate(self, call: Call, *, progress: bool = True) -> Generation:
-        """Run a call from beginning to end."""
+    def _run(self, call: Call, progress: bool) -> Generation:
         from tqdm.auto import tqdm
 
         timing = Timing()
-        if call.edit is not None:
-            call = call.edit.prepared(self, call)
+        call = painted(self, call, progress=progress)
         start = self.start(call, timing)
         latents, first = start.x, start.first_step
         with timing.stage("denoise"):
@@ -154,8 +165,8 @@ class Pipeline:
         """Latents `(1, C, T', h, w)` to pixel frames, uint8 `(T, H, W, 3)`."""
         # Predict1's state, and so its sample, has the network's dtype; the others decode float32.
         dtype = self.dtype if self.card.sampling.precision == "mixed" else torch.float32
-        pixels = self.model.vae.decode(latents.to(self.device, dtype) / self.card.sampling.sigma_data)
-        return video.to_uint8(pixels[0], rounding=self.card.pictures.rounding)
+        latents = latents.to(self.device, dtype) / self.card.sampling.sigma_data
+        return decode_frames(self.model.vae, latents, rounding=self.card.pictures.rounding)
 
     @torch.no_grad()
     def start(self, call: Call, timing: Timing) -> Start:
@@ -186,6 +197,10 @@ class Pipeline:
             with timing.stage("encode"):
                 x, first = call.edit.begin(self, settings, initial, grid)
         return Start(denoiser=denoiser, x=x, sigmas=grid, first_step=first)
+
+    def _trajectory(self, call: Call) -> Iterator[Step]:
+        with enough_memory(call.size):
+            yield from self._steps(self.start(call, Timing()))
 
     def _steps(self, start: Start) -> Iterator[Step]:
         """The solver's steps. Gradients are off around each step only, not around the code between them."""
@@ -250,21 +265,28 @@ class Pipeline:
         seeded = noise is None or isinstance(noise, Tensor)
         return assembly.noise_source(self.card.sampling, call.settings.seed) if seeded else noise
 
-    def provenance(self, call: Call, settings: Settings | None = None) -> dict[str, object]:
-        """What makes the clip, as JSON values, before or after it is made; `settings` stand in for the call's."""
-        settings, read = settings or call.settings, self.model.text.tokenize([call.settings.prompt])
-        source = call.source if call.edit is None else call.edit.source
+    def provenance(self, call: "Call | LongCall") -> dict[str, object]:
+        """What makes the clip, as JSON values, before or after it is made.
+
+        Its input is what was given; a first pixel frame that a model painted is known by that one's name and weights.
+        """
+        first, read = call.first, self.model.text.tokenize([call.settings.prompt])
+        painter = None if first.source is None else first.source.painter
+        given = first.source if painter is None else None
+        source = given if first.edit is None else first.edit.source
         return {
             "provenance": PROVENANCE_VERSION,
             "model": self.name,
             "weights": self.model.digest,
-            "conventions": self.card.conventions,
+            "loaded": self.loaded,
+            "conventions": first.conventions,
             "like": self.card.like,
-            "settings": described(settings),
+            "settings": described(call.settings),
             "tokens": {"kept": int(read.mask.sum()), "dropped": read.dropped[0]},
             "input": None if source is None else source.described(),
-            "given_by_hand": {name: _fingerprint(value) for name, value in call.replacing.items()},
-            "output": call.output,
+            "painter": painter,
+            "given_by_hand": {name: _fingerprint(value) for name, value in first.replacing.items()},
+            "output": first.output,
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
             "versions": {"cosmos_lab": __version__} | {name: version(name) for name in ("torch", "transformers")},
@@ -291,26 +313,30 @@ def load(
     dit_path, ema, lora, text_encoder, text_dtype: see `runtime.official.load_official`; like, for a diffusers folder:
     the card as which it samples, such as "predict2.5-2b-pre-trained".
     Without a device, the GPU if there is one. Without a dtype, bfloat16 on a GPU and float32 on a CPU.
-    Raises ValueError for an unknown name, dtype or an option that would not be used, and WeightsError (an OSError) for
-    missing or damaged weights.
+    Raises ValueError for an unknown name, device, dtype or an option that would not be used, WeightsError (an OSError)
+    for missing or damaged weights, and OutOfMemory (a MemoryError) where the GPU is too small for them.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"there is no kind of device {device!r}; it is cpu or cuda") from error
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     if isinstance(dtype, str):
         known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         if dtype not in known:
             raise ValueError(f"dtype is float32 or bfloat16, not {dtype!r}")
         dtype = known[dtype]
-    model = load_any(
-        name, checkpoints=checkpoints, device=device, dtype=dtype, text_dtype=text_dtype, conventions=conventions,
-        dit_path=dit_path, ema=ema, lora=lora, text_encoder=text_encoder, like=like,
-    )  # fmt: skip
+    check_device(device, dtype)
+    options = {
+        "checkpoints": checkpoints, "device": device, "dtype": dtype, "text_dtype": text_dtype,
+        "conventions": conventions, "text_encoder": text_encoder,
+    }  # fmt: skip
+    with enough_memory(f"{name} in {str(dtype).removeprefix('torch.')}"):
+        model = load_any(name, dit_path=dit_path, ema=ema, lora=lora, like=like, **options)
     first = model.card.first_frame
-    open_first = partial(
-        load, first, checkpoints=checkpoints, device=device, dtype=dtype, text_dtype=text_dtype,
-        conventions=conventions, text_encoder=text_encoder,
-    )  # fmt: skip
-    return Pipeline(model, str(name), open_first_frame=open_first if first else None)
+    painter = Painter(name=first, options=options) if first else None
+    loaded = {"checkpoints": checkpoints, "text_dtype": text_dtype, "dit_path": dit_path, "ema": ema, "lora": lora}
+    return Pipeline(model, str(name), open_first_frame=painter, loaded=to_json(loaded))
 
 
 def _fingerprint(value: Noise | Tensor) -> str:

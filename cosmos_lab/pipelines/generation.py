@@ -14,7 +14,7 @@ from torch import Tensor
 from cosmos_lab import video
 from cosmos_lab.files import json_text, whole
 
-PROVENANCE_VERSION = 1
+PROVENANCE_VERSION = 2
 
 
 class Timing(dict):

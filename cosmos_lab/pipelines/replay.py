@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from cosmos_lab.files import sha256
@@ -10,7 +10,9 @@ from cosmos_lab.pipelines.call import Call
 from cosmos_lab.pipelines.edit import Edit
 from cosmos_lab.pipelines.generate import Pipeline, load
 from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation
-from cosmos_lab.pipelines.long import LongCall, generate_long
+from cosmos_lab.pipelines.loaded import from_json
+from cosmos_lab.pipelines.long import LongCall, first_settings
+from cosmos_lab.pipelines.painter import Painter, painted
 from cosmos_lab.pipelines.settings import Settings
 from cosmos_lab.pipelines.source import Source
 
@@ -19,23 +21,23 @@ def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progr
     """The same pixel frames again, on the same machine: `replay(clip) == clip`.
 
     `made` is a Generation, its provenance file (.json), or the saved clip beside which that file lies. The model is
-    loaded by its name unless `pipe` is given. Raises ValueError when weights or input have changed since, or when
+    loaded as it was then unless `pipe` is given. Raises ValueError when weights or input have changed since, or when
     the file cannot say all (input, noise or embeddings that were given in memory).
     """
     provenance = made.provenance if isinstance(made, Generation) else read_provenance(made)
-    pipe = pipe or load(
-        provenance["model"], device=provenance["device"], dtype=provenance["dtype"],
-        conventions=provenance.get("conventions", "official"), like=provenance.get("like"),
-    )  # fmt: skip
-    if pipe.model.digest != provenance["weights"]:
-        raise ValueError(
-            f"it was made with weights {provenance['weights'][:12]}…, but {pipe.name} now has "
-            f"{pipe.model.digest[:12]}…; pass a pipe with the former"
-        )
+    pipe = pipe or _load(provenance)
+    _check_weights(provenance["weights"], pipe.model.digest, pipe.name)
     call = made.call if isinstance(made, Generation) else None
-    call = call or _call(provenance, pipe)
-    run = generate_long if isinstance(call, LongCall) else Pipeline.generate
-    return run(pipe, call, progress=progress)
+    return (call or _call(provenance, pipe)).run(pipe, progress=progress)
+
+
+def _load(provenance: Mapping[str, object]) -> Pipeline:
+    common = {name: provenance[name] for name in ("device", "dtype", "conventions")}
+    pipe = load(provenance["model"], like=provenance["like"], **common, **from_json(provenance["loaded"]))
+    if provenance["painter"]:
+        painter = provenance["painter"]
+        pipe.open_first_frame = Painter(name=painter["model"], options=common | from_json(painter["loaded"]))
+    return pipe
 
 
 def read_provenance(path: str | Path) -> dict[str, object]:
@@ -47,11 +49,13 @@ def read_provenance(path: str | Path) -> dict[str, object]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         known = provenance["provenance"]
-        provenance["settings"], provenance["weights"]  # noqa: B018 (a missing one raises)
+        missing = [name for name in ("weights", "loaded", "settings", "input", "painter") if name not in provenance]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no provenance of a clip: {error}") from error
     if known != PROVENANCE_VERSION:
         raise ValueError(f"{path} has version {known}, not {PROVENANCE_VERSION}; use the release that wrote it")
+    if missing:
+        raise ValueError(f"{path} is no provenance of a clip: it lacks {', '.join(missing)}")
     return provenance
 
 
@@ -62,20 +66,26 @@ def _call(provenance: Mapping[str, object], pipe: Pipeline) -> Call | LongCall:
     known = {field.name for field in fields(Settings)}
     settings = Settings(**{name: value for name, value in provenance["settings"].items() if name in known})
     source = _source(provenance["input"], settings, pipe) if provenance["input"] else None
-    if settings.strength is not None:
-        return Call(settings=settings, output=provenance["output"], edit=Edit(source=source))
-    if settings.task != "long_video":
-        return Call(settings=settings, source=source, output=provenance["output"])
-    task, count = ("video2world", settings.num_conditional_frames) if source else ("text2world", 0)
-    first = replace(settings, task=task, num_conditional_frames=count, num_chunks=None)
-    return LongCall(settings=settings, first=Call(settings=first, source=source))
+    is_edit, is_long = settings.strength is not None, settings.task == "long_video"
+    call = Call(
+        settings=first_settings(settings, has_input=source is not None) if is_long else settings,
+        conventions=provenance["conventions"], source=None if is_edit else source, output=provenance["output"],
+        edit=Edit(source=source) if is_edit else None,
+    )  # fmt: skip
+    call = painted(pipe, call)
+    if provenance["painter"]:
+        now = call.source.painter or {"model": pipe.name, "weights": pipe.model.digest}
+        _check_weights(provenance["painter"]["weights"], now["weights"], now["model"])
+    return LongCall(settings=settings, first=call) if is_long else call
+
+
+def _check_weights(before: str, now: str, name: str) -> None:
+    if before != now:
+        raise ValueError(f"it was made with weights {before[:12]}…, but {name} now has {now[:12]}…; pass a pipe with "
+                         "the former")  # fmt: skip
 
 
 def _source(described: Mapping[str, object], settings: Settings, pipe: Pipeline) -> Source:
-    if settings.task == "text2world":
-        aspect = pipe.card.aspect_of(settings.height, settings.width)
-        options = {"negative_prompt": settings.negative_prompt, "seed": settings.seed, "aspect_ratio": aspect}
-        return pipe.first_frame(settings.prompt, {**options, "progress": False})
     path = described["path"]
     if path is None:
         raise ValueError("its input was given in memory and is not in the file; call the pipeline with it again")

@@ -4,6 +4,8 @@
     {"inference_type": "video2world", "name": "robot", "prompt": "…", "input_path": "robot.mp4"}
 
 The second form may also stand line by line in a .jsonl file. Comments are allowed; paths are relative to the file.
+With "enable_autoregressive" a sample of the second form has `num_output_frames`, made in chunks of `chunk_size` pixel
+frames, each beginning with the last `chunk_overlap` of the one before.
 """
 
 import json
@@ -15,11 +17,24 @@ from pathlib import Path
 from cosmos_lab.pipelines.batch_files import numbered_lines, read_text
 
 INFERENCE_TYPES = ("text2world", "image2world", "video2world")
+# All fields but the name: type and meaning.
+FIELDS = {
+    "inference_type": (str, "what to make"),
+    "prompt": (str, "what should happen, in words"),
+    "prompt_path": (str, "a text file with the prompt"),
+    "negative_prompt": (str, "what to avoid"),
+    "input_path": (str, "the image or clip to begin with"),
+    "seed": (int, "the same seed makes the same clip"),
+    "guidance": (float, "from 0 to 7"),
+    "resolution": (str, "height,width in pixels, or none"),
+    "num_steps": (int, "steps from noise to picture"),
+    "enable_autoregressive": (bool, "clips of several chunks"),
+    "num_output_frames": (int, "their length in pixel frames; 77"),
+    "chunk_size": (int, "pixel frames of a chunk; 77, or as many as the model makes"),
+    "chunk_overlap": (int, "pixel frames that a chunk takes over; 1"),
+}
 SHARED = ("inference_type", "negative_prompt", "seed", "guidance", "resolution", "num_output_frames")
 OWN = ("prompt", "prompt_path", "input_path")
-FLAT = ("name", *SHARED, *OWN, "num_steps", "enable_autoregressive", "chunk_size", "chunk_overlap")
-KINDS = {"seed": int, "guidance": (int, float), "num_steps": int, "num_output_frames": int, "chunk_size": int,
-         "chunk_overlap": int, "enable_autoregressive": bool}  # fmt: skip
 TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
 
@@ -72,6 +87,17 @@ class Sample:
         resolution = self.fields.get("resolution", "none")
         return given if resolution == "none" else given | {"resolution": resolution}
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is made chunk by chunk."""
+        return bool(self.fields.get("enable_autoregressive"))
+
+    def chunks(self, longest: int) -> dict[str, int]:
+        """Length, size and overlap of the chunks in pixel frames, for a model that makes `longest` at once."""
+        names = ("num_output_frames", "chunk_size", "chunk_overlap")
+        given = {name: self.fields[name] for name in names if self.fields.get(name) is not None}
+        return {"num_output_frames": 77, "chunk_size": min(77, longest), "chunk_overlap": 1} | given
+
 
 def read_samples(paths: Iterable[str | Path]) -> list[Sample]:
     """The samples of several files. Raises FileNotFoundError, and ValueError for a file that is no such file.
@@ -101,7 +127,7 @@ def without_comments(text: str) -> str:
 def _read(path: Path) -> list[Sample]:
     if path.suffix.lower() == ".jsonl":
         return [_flat(path, label, _parse(path, line, label)) for label, line in numbered_lines(path)]
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() not in (".json", ".jsonc"):
         raise ValueError(f"{path}: samples are read from .json or .jsonl, not {path.suffix or 'a name without suffix'}")
     value = _parse(path, read_text(path))
     if not isinstance(value, dict):
@@ -140,9 +166,10 @@ def _flat(path: Path, place: str, value: object) -> Sample:
     label = f"{path.name}{', ' if place else ''}{place}"
     if not isinstance(value, dict):
         return Sample(label=label, name="", problem="an object was expected")
-    name, unknown = str(value.get("name") or ""), sorted(set(value) - set(FLAT))
+    name, unknown = str(value.get("name") or ""), sorted(set(value) - {"name", *FIELDS})
     if unknown:
-        return Sample(label=label, name=name, problem=f"unknown field {unknown[0]!r}; there are {', '.join(FLAT)}")
+        known = ", ".join(("name", *FIELDS))
+        return Sample(label=label, name=name, problem=f"unknown field {unknown[0]!r}; there are {known}")
     return Sample(label=f"{label}: {name}", name=name, fields=value, folder=path.parent)
 
 
@@ -154,13 +181,12 @@ def _problem(sample: Sample) -> str:
     if kind not in INFERENCE_TYPES:
         return f"'inference_type' is one of {', '.join(INFERENCE_TYPES)}, not {fields.get('inference_type')!r}"
     for name, value in fields.items():
-        wanted = KINDS.get(name, str)
-        if value is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+        wanted = FIELDS.get(name, (str,))[0]
+        fits = type(value) in ((int, float) if wanted is float else (wanted,))
+        if value is not None and not fits:
             return f"{name!r} is {json.dumps(value)}, which is of another type than the field's"
     if not 0 <= (fields.get("guidance") or 0) <= 7:
         return f"'guidance' lies between 0 and 7, not {fields['guidance']}"
-    if fields.get("enable_autoregressive"):
-        return "'enable_autoregressive' is not there yet; `cosmos-lab long-video` makes long clips"
     if kind != "text2world" and fields.get("input_path") is None:
         return f"'input_path' is missing: {kind} needs an image or clip"
     return ""

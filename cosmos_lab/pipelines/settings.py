@@ -20,6 +20,7 @@ class Options(TypedDict, total=False):
     resolution        a label of the card, "height,width" or (height, width), in pixels
     fps               pixel frames a second of the clip
     guardrail, refine False switches the check and the rewriting of the prompt off, and provenance says so
+    conventions       "official" or "diffusers": whose way of sampling (`cosmos_lab.conventions`); None as loaded
     noise             a source (`cosmos_lab.noise`), or unit-variance noise `(1, C, T, h, w)`, instead of the seed's
     prompt_embeds     `(1, N, D)` instead of the prompt's; likewise `negative_prompt_embeds`
     output            "latents" leaves the pixels away
@@ -36,6 +37,7 @@ class Options(TypedDict, total=False):
     fps: float | None
     guardrail: bool
     refine: bool
+    conventions: Literal["official", "diffusers"] | None
     noise: Noise | Tensor | None
     prompt_embeds: Tensor | None
     negative_prompt_embeds: Tensor | None
@@ -49,7 +51,9 @@ class Settings:
 
     `guardrail` and `refiner` say what became of the checks of prompt and clip and of the rewriting of the prompt:
     NOT_CHECKED and NOT_REFINED where there is no such part, DISABLED where the user switched it off.
-    The strengths belong to edits, num_chunks to long videos; elsewhere they are None.
+    The strengths belong to edits. In a long video a chunk is generated with `num_pixel_frames`, of which `chunk_size`
+    count and `chunk_overlap` come from the chunk before; `num_output_frames` are shown in all, and
+    `num_conditional_frames` is the first chunk's. Elsewhere these are None.
     """
 
     task: str
@@ -69,6 +73,9 @@ class Settings:
     strength: float | None = None
     image_strength: float | None = None
     num_chunks: int | None = None
+    chunk_size: int | None = None
+    chunk_overlap: int | None = None
+    num_output_frames: int | None = None
 
 
 def described(settings: Settings) -> dict[str, object]:
@@ -97,6 +104,8 @@ def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, 
 
     height, width = card.size_of(options.get("resolution"), options.get("aspect_ratio"))
     given = card.check_conditional(num_conditional_frames)
+    if task == "text2image" and options.get("num_pixel_frames") not in (None, 1):
+        raise ValueError(f"a picture is 1 pixel frame, not {options['num_pixel_frames']}; text2world makes a clip")
     length = card.check_pixel_frames(1 if task == "text2image" else options.get("num_pixel_frames"))
     if given >= length:
         raise ValueError(f"{given} given pixel frames leave nothing to generate of {length}; ask for more pixel frames")

@@ -1,6 +1,7 @@
 """The picture or clip that a generation continues: from a file, an array, a PIL image or an earlier generation."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from cosmos_lab.files import sha256
 class Source:
     """The last pixel frames of an input, uint8 `(T, h, w, 3)`, and what provenance keeps of it.
 
-    `sha256` is the file's, or that of the pixels where there is no file.
+    `sha256` is the file's, or that of the pixels where there is no file. `painter` says which model and weights made
+    the picture, where another model did.
     """
 
     pixels: np.ndarray = field(repr=False)
     is_image: bool
     path: str | None
     sha256: str
+    painter: Mapping[str, object] | None = None
 
     @classmethod
     def first(cls, given: object, *, num_pixel_frames: int, alpha: str = "white") -> "Source":

@@ -19,7 +19,7 @@ from cosmos_lab.nn.wan_vae import WAN_LATENT_MEAN, WAN_LATENT_STD, WanVAE, WanVA
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import Model, WeightsError
 from cosmos_lab.runtime.key_maps import dit_key_from_diffusers
-from cosmos_lab.runtime.matching import build, check_device
+from cosmos_lab.runtime.matching import build, check, check_device, on_meta
 from cosmos_lab.runtime.official import fingerprint
 from cosmos_lab.runtime.state_files import read_state
 from cosmos_lab.runtime.text_folders import AbsentTextEncoder, check_text, load_text, read_json
@@ -89,7 +89,8 @@ def load_diffusers(
         parts |= {"text_encoder": folder / "text_encoder"}
         check_text(folder / "text_encoder", card.text, tokenizer_folder=folder / "tokenizer")
     state = {dit_key_from_diffusers(key): value for key, value in read_state(parts["transformer"]).items()}
-    dit = build(lambda: DiT(card.dit), state, parts["transformer"], device=device, dtype=dtype)
+    # The keys of the largest part are compared first, and its weights moved last: what is wrong shows in seconds.
+    check(on_meta(lambda: DiT(card.dit)).state_dict(), state, parts["transformer"])
     vae = _load_vae(card, parts["vae"], device=device, dtype=dtype)
     text = AbsentTextEncoder()
     if text_encoder:
@@ -97,6 +98,7 @@ def load_diffusers(
             parts["text_encoder"], card.text, tokenizer_folder=folder / "tokenizer", device=device,
             dtype=text_dtype or dtype,
         )  # fmt: skip
+    dit = build(lambda: DiT(card.dit), state, parts["transformer"], device=device, dtype=dtype)
     return Model(card=card, dit=dit, vae=vae, text=text, digest=fingerprint(parts.values()))
 
 

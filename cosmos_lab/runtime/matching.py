@@ -49,8 +49,7 @@ def build(
     `tied` maps a name of the module to the key that it shares. Floating tensors take `dtype` (None: the file's).
     Raises WeightsError listing the missing keys, the unexpected ones and those of another shape.
     """
-    with torch.device("meta"):
-        module = make()
+    module = on_meta(make)
     expected = module.state_dict()
     state = dict(state) | {name: state[key] for name, key in (tied or {}).items() if key in state and name in expected}
     check(expected, state, source)
@@ -58,6 +57,12 @@ def build(
     for name in expected:
         _assign(module, name, _moved(state[name], moved, device=device, dtype=dtype))
     return module.eval().requires_grad_(False)
+
+
+def on_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    """A module that has shapes and no memory."""
+    with torch.device("meta"):
+        return make()
 
 
 def check(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str | Path) -> None:

@@ -23,7 +23,7 @@ from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.checkpoints import Model, WeightsError
 from cosmos_lab.runtime.key_maps import dit_key_from_predict1
 from cosmos_lab.runtime.lora import LORA_ALPHA, has_adapters, merge_lora
-from cosmos_lab.runtime.matching import build, check_device, without_prefix
+from cosmos_lab.runtime.matching import build, check, check_device, on_meta, without_prefix
 from cosmos_lab.runtime.state_files import first_existing, read_pickle, read_state
 from cosmos_lab.runtime.text_folders import AbsentTextEncoder, check_text, load_text
 from cosmos_lab.runtime.tokenizer_keys import (
@@ -72,12 +72,14 @@ def load_official(
     files = find_files(card, checkpoints, dit_path=dit_path, text_encoder=text_encoder) | adapters
     if text_encoder:
         check_text(files["text"], card.text)
-    dit = load_dit(card, files["dit"], ema=ema, lora=lora, device=device, dtype=dtype)
+    # The keys of the largest file are compared first, and its weights moved last: what is wrong shows in seconds.
+    state = read_dit(card, files["dit"], ema=ema, lora=lora)
     vae = load_vae(card, files["tokenizer"], device=device, dtype=dtype)
     text = AbsentTextEncoder()
     if text_encoder:
         own = torch.float32 if card.text.kind == "t5" else dtype
         text = load_text(files["text"], card.text, device=device, dtype=text_dtype or own)
+    dit = build(lambda: DiT(card.dit), state, files["dit"], device=device, dtype=dtype)
     return Model(card=card, dit=dit, vae=vae, text=text, digest=fingerprint(files.values(), choices=f"{ema} {lora}"))
 
 
@@ -119,12 +121,19 @@ def load_dit(
     dtype: torch.dtype = torch.float32,
 ) -> DiT:
     """The transformer of an official checkpoint. Raises WeightsError for keys without a place and missing ones."""
+    state = read_dit(card, path, ema=ema, lora=lora)
+    return build(lambda: DiT(card.dit), state, path, device=device, dtype=dtype)
+
+
+def read_dit(card: Card, path: str | Path, *, ema: bool = False, lora: Lora | None = None) -> dict[str, Tensor]:
+    """The transformer's tensors by our names, in the file until they are used. Raises WeightsError as `load_dit`."""
     state = _our_names(without_prefix(read_state(path), path, ema=ema))
     if lora is not None:
         state = _with_lora(card, state, path, lora)
     elif has_adapters(state):
         raise WeightsError(f"{path} holds LoRA adapters, which do nothing unless merged: pass lora=Lora() (--use_lora)")
-    return build(lambda: DiT(card.dit), state, path, device=device, dtype=dtype)
+    check(on_meta(lambda: DiT(card.dit)).state_dict(), state, path)
+    return state
 
 
 def load_vae(

@@ -1,6 +1,7 @@
 """Text encoders from folders of transformers: T5 (Cosmos-1.0, Predict1, Predict2) and Reason1 (Predict2.5)."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TextEncoder = T5TextEncoder | Reason1Encoder
 DECODER = ("decoder.", "lm_head.")
+LANGUAGE = re.compile(r"^(model\.language_model|language_model\.model|model)\.")
+VISION = re.compile(r"^(model\.)?visual\.|^lm_head\.")
 MODEL_TYPES = {"t5": ("t5",), "reason1": ("qwen2_5_vl", "qwen2_5_vl_text")}
 
 
@@ -107,18 +110,14 @@ def _t5_tokenizer(folder: Path) -> "Tokenizer":
 def _load_reason1(
     folder: Path, tokens: Path, num_tokens: int, *, device: str | torch.device, dtype: torch.dtype
 ) -> Reason1Encoder:
-    from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLTextModel
 
-    try:
-        whole, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"the text encoder {folder} cannot be read ({error}). Download the folder again") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise WeightsError(f"{folder} lacks {len(missing)} weights: {', '.join(missing[:5])}. Download it again")
-    tokenizer = AutoTokenizer.from_pretrained(tokens, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
     # Text alone is read: neither the vision part nor the output layer is kept.
-    language = whole.model.language_model.to(device)
+    state = {LANGUAGE.sub("", key): value for key, value in read_state(folder).items() if not VISION.match(key)}
+    language = build(lambda: Qwen2_5_VLTextModel(config), state, folder, device=device, dtype=dtype)
+    # The rotary frequencies are in no file, and are float32 whatever the weights are.
+    language.rotary_emb = type(language.rotary_emb)(config).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(tokens, local_files_only=True)
     return Reason1Encoder(language, tokenizer, num_tokens=num_tokens).requires_grad_(False)

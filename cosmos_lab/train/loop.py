@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from cosmos_lab.train.optimizers import make_optimizers
 from cosmos_lab.train.ranks import Ranks
 
+OPTIMIZERS = ("adamw", "muon")
 LossFunction = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float | Tensor]]]
 Observer = Callable[[], dict[str, float]]
 
@@ -24,11 +26,13 @@ class Plan:
     """How long and how fast to train.
 
     Ends after `steps`, or after `minutes` of wall-clock if that comes first. The learning rate rises linearly for
-    `warmup` steps, stays, and falls to `floor` times its peak over the last `cooldown` share of the run.
+    `warmup` steps, stays, and falls to `floor` times its peak over the last `cooldown` share of the run. `optimizer`
+    is one of OPTIMIZERS; both take the same learning rate.
     """
 
     steps: int
     minutes: float = float("inf")
+    optimizer: str = "adamw"
     lr: float = 1e-3
     warmup: int = 300
     cooldown: float = 0.4
@@ -44,6 +48,8 @@ class Plan:
     def __post_init__(self):
         if self.steps < 1 or self.minutes <= 0:
             raise ValueError(f"nothing to train in {self.steps} steps, {self.minutes} minutes; give positive numbers")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r} is none of {', '.join(OPTIMIZERS)}")
         if not 0 < self.ema < 1:
             raise ValueError(f"the weight average's decay must lie between 0 and 1, not {self.ema}")
 
@@ -61,11 +67,9 @@ class Training:
         self.modules, self.plan, self.ranks = modules, plan, ranks
         self.parameters = [p for p in modules.parameters() if p.requires_grad]
         ranks.broadcast([tensor.data for tensor in modules.state_dict().values()])
-        matrices = [p for p in self.parameters if p.ndim >= 2]
-        vectors = [p for p in self.parameters if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": plan.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        fused = ranks.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.lr, betas=plan.betas, eps=1e-8, fused=fused)
+        self.optimizers = make_optimizers(
+            modules, kind=plan.optimizer, lr=plan.lr, weight_decay=plan.weight_decay, betas=plan.betas
+        )
         self.average = [p.detach().clone() for p in self.parameters]
         self.step, self.seconds = 0, 0.0
 
@@ -86,7 +90,7 @@ class Training:
     def save(self, file: Path) -> None:
         """Writes beside, then renames: an interrupted save leaves the last good state."""
         state = {"modules": self.modules.state_dict(), "average": self.average, "step": self.step,
-                 "optimizer": self.optimizer.state_dict(), "seconds": self.seconds}
+                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers], "seconds": self.seconds}
         beside = file.with_suffix(".part")
         torch.save(state, beside)
         beside.rename(file)
@@ -94,8 +98,11 @@ class Training:
     def resume(self, file: Path) -> None:
         """Goes on from a saved state; a file of another model raises and changes nothing that matters."""
         state = torch.load(file, map_location=self.ranks.device, weights_only=True)
+        if len(state["optimizers"]) != len(self.optimizers):
+            raise ValueError(f"{file} was written with another optimizer: use the one that it began with, or remove it")
         self.modules.load_state_dict(state["modules"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, held in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(held)
         torch._foreach_copy_(self.average, state["average"])
         self.step, self.seconds = state["step"], state["seconds"]
 
@@ -109,7 +116,8 @@ def train(
 ) -> None:
     """Runs the plan to its end; writes `log.jsonl` and a resumable `state.pt` into `folder`.
 
-    `observe()` is asked for further figures every tenth logged step.
+    `observe()` is asked for further figures every tenth logged step. Raises ArithmeticError when the gradient is no
+    longer finite; the last saved state is from before.
     """
     plan, ranks = training.plan, training.ranks
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,10 +135,11 @@ def train(
             over = ranks.agree(max(training.step / plan.steps, training.seconds / 60 / plan.minutes))
             if observe and training.step % (10 * plan.log_every) == 0:
                 figures |= observe()
+            _check(figures["gradient_norm"], training.step)
             _log(folder, training, figures, bar)
-        if ranks.first and time.monotonic() - saved > 60 * plan.save_minutes:
-            training.save(folder / "state.pt")
-            saved = time.monotonic()
+            if ranks.first and time.monotonic() - saved > 60 * plan.save_minutes:
+                training.save(folder / "state.pt")
+                saved = time.monotonic()
         bar.update()
     bar.close()
     if ranks.first:
@@ -140,17 +149,27 @@ def train(
 
 def _step(training: Training, loss_function: LossFunction, generator: torch.Generator, over: float) -> dict:
     rate = training.plan.learning_rate(training.step, over)
-    for group in training.optimizer.param_groups:
-        group["lr"] = rate
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
     loss, figures = loss_function(training.step, generator)
-    training.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     training.ranks.average_gradients(training.parameters)
+    # Nothing here asks the GPU for a number: the CPU runs ahead, and `train` looks at the norm when it logs.
     norm = nn.utils.clip_grad_norm_(training.parameters, training.plan.clip, error_if_nonfinite=False)
-    if torch.isfinite(norm):
-        training.optimizer.step()
-        training.update_average()
+    for optimizer in training.optimizers:
+        optimizer.step()
+    training.update_average()
     return {"loss": loss.detach(), "gradient_norm": norm, "lr": rate, **figures}
+
+
+def _check(norm: Tensor, step: int) -> None:
+    if not torch.isfinite(norm):
+        raise ArithmeticError(
+            f"training diverged before step {step}: the gradient is not finite; go on from the last saved state with a "
+            f"lower --lr"
+        )
 
 
 def _log(folder: Path, training: Training, figures: dict, bar: tqdm) -> None:

@@ -13,7 +13,7 @@ import json
 import platform
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,7 @@ from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
 from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
+from cosmos_lab.train.states import StateHead, state_bank
 from cosmos_lab.train.tokenizer import compile_blocks, reconstruction_psnr, set_latent_statistics, tokenizer_loss
 from cosmos_lab.train.world_model import WorldRecipe, caption_shuffle_ratio, world_loss
 from cosmos_lab.worlds.captions import corpus
@@ -48,6 +49,8 @@ class Stage:
     ranks: Ranks
     batch: int
     compile: bool = True
+    state_weight: float = 0.0
+    reader_clips: int = ReaderRecipe.clips
 
     @property
     def runs(self) -> Path:
@@ -106,8 +109,9 @@ def train_stage(name: str, stage: Stage, pool: Pool, held_out: Pool) -> dict[str
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
     if name == "world":
-        return train_world_stage(stage, pool, held_out, WorldRecipe(batch=stage.batch))
-    return train_reader_stage(stage, pool)
+        recipe = WorldRecipe(batch=stage.batch, state_weight=stage.state_weight)
+        return train_world_stage(stage, pool, held_out, recipe)
+    return train_reader_stage(stage, pool, ReaderRecipe(batch=stage.batch, clips=stage.reader_clips))
 
 
 def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
@@ -133,9 +137,12 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
     validation, bank = latent_bank(held_out, vae, text), latent_bank(pool, vae, text)
     dit = build_dit(stage.folder, stage.ranks)
+    modules = nn.ModuleDict({"dit": dit, "text": text})
+    if recipe.state_weight:
+        bank = replace(bank, states=state_bank(pool))
+        modules["states"] = StateHead(dit.config.width, dit.blocks[recipe.state_block]).to(stage.ranks.device)
     if stage.compile:
         compile_blocks(dit, (Block,))
-    modules = nn.ModuleDict({"dit": dit, "text": text})
     training = _training(modules, stage, "world")
     train(training, world_loss(modules, bank, recipe), stage.runs / "world",
           observe=lambda: caption_shuffle_ratio(modules, validation))
@@ -150,14 +157,15 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     return figures
 
 
-def train_reader_stage(stage: Stage, pool: Pool) -> dict[str, float]:
+def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[str, float]:
     """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
     vae = build_vae(stage.folder, stage.ranks)
-    # A ruler needs fewer clips than a world.
-    reader, figures = train_reader(pool.first(6_000), stage.plan, stage.ranks, stage.runs / "reader", vae=vae,
-                                   recipe=ReaderRecipe(batch=stage.batch, withheld=800))
+    pool = pool.first(recipe.clips // stage.ranks.size)
+    weights = stage.folder / "reader.safetensors"
+    reader, figures = train_reader(pool, stage.plan, stage.ranks, stage.runs / "reader", vae=vae, recipe=recipe,
+                                   weights=weights)
     if stage.ranks.first:
-        save_weights(stage.folder / "reader.safetensors", reader, dtype=torch.float16)
+        save_weights(weights, reader, dtype=torch.float16)
         stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from cosmos_lab.evaluation.labels import PROP, VIEW_SCALES, LabelTable, dense_targets, label_table
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, ReaderOutput
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
+from cosmos_lab.runtime.checkpoints import load_weights
 from cosmos_lab.train.clips import ClipSource, Pool, render_pool
 from cosmos_lab.train.loop import LossFunction, Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
@@ -30,18 +31,25 @@ WITHHELD_SEED = 800_000_000
 class ReaderRecipe:
     """`batch` clips a step, of which `dense` pixel frames each are segmented; `augment` scales every corruption.
 
-    `withheld` clips of combinations that the world model never sees join a pool without them: a ruler must not share
-    the blind spots of the model that it measures. At the end, `settle` batches re-estimate the normalization
-    statistics of the averaged weights.
+    `clips` renders over all GPUs make the pool: a ruler needs fewer than a world. `withheld` clips of combinations
+    that the world model never sees join on each GPU where the pool has none: a ruler must not share the blind spots of
+    the model that it measures. `dense_weight` is that of the cells' colors and shapes, `vote_weight` that of the shapes
+    of whole objects. At the end, `settle` batches re-estimate the normalization statistics of the averaged weights.
     """
 
+    clips: int = 16_000
     batch: int = 32
     dense: int = 4
     dense_weight: float = 10.0
+    vote_weight: float = 1.0
     augment: float = 1.0
     max_latent_noise: float = 0.15
     settle: int = 40
     withheld: int = 2_000
+
+    def __post_init__(self):
+        if min(self.clips, self.batch, self.dense, self.settle) < 1:
+            raise ValueError(f"clips, batch, dense and settle must be at least 1: {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +123,19 @@ def reader_pool(
     )  # fmt: skip
 
 
-def corrupt(video: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Mild exposure, tint, blur and noise, drawn for each clip; (B, 3, T, H, W) in [-1, 1] both ways.
+def smear(video: Tensor, amount: Tensor, size: int = 9) -> Tensor:
+    """Spread color, not brightness, over `size` pixels, as a decoder's halos do; `amount` (B, 1, 1, 1, 1) from 0 on."""
+    gray = video.mean(dim=1, keepdim=True)
+    flat = rearrange(video - gray, "b c t h w -> (b t) c h w")
+    wide = F.avg_pool2d(flat, size, stride=1, padding=size // 2, count_include_pad=False)
+    wide = rearrange(wide, "(b t) c h w -> b c t h w", b=video.shape[0])
+    return torch.lerp(video, gray + wide, amount)
 
-    Hue hardly moves: color is what the reader has to tell.
+
+def corrupt(video: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Mild exposure, tint, smeared color, blur and noise, drawn for each clip; (B, 3, T, H, W) in [-1, 1] both ways.
+
+    Hue hardly moves within an object: color is what the reader has to tell. Half of the clips are not smeared.
     """
     def uniform(low: float, high: float, channels: int = 1) -> Tensor:
         size = (video.shape[0], channels, 1, 1, 1)
@@ -126,6 +143,7 @@ def corrupt(video: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
     gain, tint = uniform(-0.12, 0.12), uniform(-0.03, 0.03, channels=3)
     video = (video + 1) * (1 + strength * (gain + tint)) - 1 + strength * uniform(-0.06, 0.06)
+    video = smear(video, strength * uniform(-0.5, 0.5).clamp(min=0))
     kernel = torch.tensor([0.25, 0.5, 0.25], device=video.device)
     flat = rearrange(video, "b c t h w -> (b c t) 1 h w")
     flat = F.pad(flat, (1, 1, 1, 1), mode="replicate")
@@ -141,9 +159,27 @@ def share_entropy(logits: Tensor, share: Tensor) -> Tensor:
     return -(share * logits.log_softmax(dim=2)).sum(dim=2).mean()
 
 
+def vote_entropy(logits: Tensor, shapes: Tensor, colors: Tensor, min_cells: float = 10.0) -> Tensor:
+    """Cross-entropy of the shapes that whole objects vote for: what the ruler reports, not what single cells say.
+
+    `logits` and shares `shapes` (B, K, 4, h, w), `colors` (B, K, 10, h, w). An object is what shows one color in one
+    pixel frame, in at least `min_cells` cells; its vote is the mean of its cells' probabilities.
+    """
+    objects = colors[:, :, :PROP]
+    cells = reduce(objects, "b k c h w -> b k c", "sum")
+    each = objects / rearrange(cells.clamp(min=1), "b k c -> b k c 1 1")
+    votes = torch.einsum("bkchw,bkshw->bkcs", each, logits.softmax(dim=2))
+    truth = torch.einsum("bkchw,bkshw->bkcs", each, shapes)
+    entropy = -(truth * (votes + 1e-6).log()).sum(dim=-1)
+    large = cells >= min_cells
+    return (entropy * large).sum() / large.sum().clamp(min=1)
+
+
 def reader_terms(output: ReaderOutput, colors: Tensor, shapes: Tensor, labels: LabelTable) -> dict[str, Tensor]:
-    """Every term of the loss by name: dense colors and shapes, the camera's view, and each clip-level cross-entropy."""
+    """Every term of the loss by name: dense colors and shapes, the shapes that whole objects vote for, the camera's
+    view, and each clip-level cross-entropy."""
     terms = {"colors": share_entropy(output.colors, colors), "shapes": share_entropy(output.shapes, shapes)}
+    terms["votes"] = vote_entropy(output.shapes, shapes, colors)
     terms["view"] = F.mse_loss(output.view.float(), labels.view)
     return terms | {name: F.cross_entropy(logits, labels.clip[name]) for name, logits in output.clip.items()}
 
@@ -171,7 +207,7 @@ def reader_loss(reader: Reader, pool: ReaderPool, recipe: ReaderRecipe) -> LossF
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             output = reader(video, dense_at=at)
         terms = reader_terms(output, colors, shapes, labels)
-        weights = {"colors": recipe.dense_weight, "shapes": recipe.dense_weight}
+        weights = {"colors": recipe.dense_weight, "shapes": recipe.dense_weight, "votes": recipe.vote_weight}
         total = sum(weights.get(name, 1.0) * value for name, value in terms.items())
         return total, {name: value.detach() for name, value in terms.items()}
 
@@ -253,15 +289,18 @@ def with_withheld(pool: Pool, count: int, ranks: Ranks, progress: bool = True) -
 
 def train_reader(
     pool: Pool, plan: Plan, ranks: Ranks, folder: Path, *, vae: WaveletVAE | None = None,
-    recipe: ReaderRecipe = ReaderRecipe(), num_held_out: int = 64, progress: bool = True,
+    recipe: ReaderRecipe = ReaderRecipe(), weights: Path | None = None, num_held_out: int = 64, progress: bool = True,
 ) -> tuple[Reader, dict[str, float]]:
-    """Train a reader on a rendered pool; resumes from `folder`/state.pt where there is one.
+    """Train a reader on a rendered pool; resumes from `folder`/state.pt where there is one, else starts from `weights`
+    if that file exists.
 
     Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders that were kept aside.
     """
     pool = with_withheld(pool, recipe.withheld, ranks, progress=progress)
     reader = Reader(ReaderConfig.default()).to(ranks.device)
     reader.initialize(torch.Generator(device=ranks.device).manual_seed(plan.seed))
+    if weights is not None and weights.is_file():
+        load_weights(reader, weights)
     noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank)
     training_pool, held_out = noisy.split(num_held_out)
     training = Training(nn.ModuleDict({"reader": reader}), plan, ranks)

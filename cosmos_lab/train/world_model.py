@@ -22,7 +22,8 @@ class WorldRecipe:
     ln sigma is normal with `sigma_mean`, `sigma_std`; a share `high_noise` of clips gets log-uniform sigma in
     `high_range` instead, since sampling begins there. `text_dropout` of the prompts become the zero embedding.
     `conditional` gives the odds of 0, 1, 2 clean latent frames. Every `image_every`-th step trains on single pixel
-    frames, `image_batch` times as many.
+    frames, `image_batch` times as many. With `state_weight` above 0, the tokens after block `state_block` also have to
+    say what stands where (`train/states.py`), at that weight in the loss.
     """
 
     batch: int = 128
@@ -34,6 +35,8 @@ class WorldRecipe:
     conditional: tuple[float, float, float] = (0.5, 0.25, 0.25)
     image_every: int = 10
     image_batch: int = 4
+    state_weight: float = 0.0
+    state_block: int = 4
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
@@ -42,17 +45,22 @@ class WorldRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentBank:
-    """Encoded clips: normalised `latents` (N, C, T, h, w) and `tokens` (N, captions, length), 0 past a text's end."""
+    """Encoded clips: normalised `latents` (N, C, T, h, w) and `tokens` (N, captions, length), 0 past a text's end.
+
+    `states` (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers.
+    """
 
     latents: Tensor
     tokens: Tensor
+    states: Tensor | None = None
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random clips, each with one of its captions."""
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Random clips, each with one of its captions, and their states."""
         device = self.latents.device
         chosen = torch.randint(len(self.latents), (count,), generator=generator, device=device)
         which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
-        return self.latents[chosen].float(), self.tokens[chosen, which].long()
+        states = None if self.states is None else self.states[chosen].float()
+        return self.latents[chosen].float(), self.tokens[chosen, which].long(), states
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:
@@ -89,19 +97,22 @@ def flow_error(dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: T
 
 
 def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) -> LossFunction:
-    """The loss over a bank of encoded clips; `modules` holds "dit" and "text"."""
+    """The loss over a bank of encoded clips; `modules` holds "dit", "text" and, for `state_weight`, "states"."""
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
         image = recipe.image_every > 0 and step % recipe.image_every == 0
-        latents, tokens = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
+        latents, tokens, states = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
         latents = latents[:, :, :1] if image else latents
         with torch.autocast(latents.device.type, dtype=torch.bfloat16):
             text = modules["text"](tokens, tokens != 0)
         keep = torch.rand(len(text), 1, 1, generator=generator, device=text.device) >= recipe.text_dropout
         noise = torch.randn(latents.shape, generator=generator, device=latents.device)
         t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator)
-        error = flow_error(modules["dit"], latents, text * keep, t, mask, noise)
-        return error.mean(), {}
+        error = flow_error(modules["dit"], latents, text * keep, t, mask, noise).mean()
+        if not recipe.state_weight:
+            return error, {}
+        state_error = modules["states"](states[:, : latents.shape[2]])
+        return error + recipe.state_weight * state_error, {"flow": error.detach(), "state": state_error.detach()}
 
     return loss
 
@@ -113,7 +124,7 @@ def caption_shuffle_ratio(modules: nn.ModuleDict, bank: LatentBank, seed: int = 
     A ratio of 1 means that the model does not listen; measured where words matter most, at t = 0.8.
     """
     generator = torch.Generator(device=bank.latents.device).manual_seed(seed)
-    latents, tokens = bank.draw(128, generator)
+    latents, tokens, _ = bank.draw(128, generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     t, mask = latents.new_full((len(latents),), 0.8), latents.new_zeros(len(latents), 1, latents.shape[2], 1, 1)
     with torch.autocast(latents.device.type, dtype=torch.bfloat16):

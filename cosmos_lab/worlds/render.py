@@ -6,7 +6,7 @@ visited one after another with a running nearest hit, so memory does not grow wi
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -43,18 +43,21 @@ def render(
     height: int = 112,
     width: int = 192,
     samples: int = 2,
+    num_pixel_frames: int | None = None,
     device: torch.device | str | None = None,
     chunk: int | None = None,
     compile: bool | str = False,
 ) -> Pictures:
     """Pictures of B clips of T pixel frames, deterministic in the rollouts and their scenes' seeds.
 
-    `samples` is per side of a pixel (2 gives four rays). `chunk` pixel frames are traced together (default 1 on CPU,
-    where it keeps tensors in cache, else 256: some 5 GB at full size) and never changes a pixel. `compile` fuses the
-    inner steps with torch.compile (a string names its backend), equal up to rounding. The result lies on `device`
-    (default: where `clips` is packed, else CPU). Raises ValueError for sizes or samples below 1.
+    `num_pixel_frames` renders only the first ones, which are the same as in the whole clip (None: all). `samples` is
+    per side of a pixel (2 gives four rays). `chunk` pixel frames are traced together (default 1 on CPU, where it keeps
+    tensors in cache, else 256: some 5 GB at full size) and never changes a pixel. `compile` fuses the inner steps with
+    torch.compile (a string names its backend), equal up to rounding. The result lies on `device` (default: where
+    `clips` is packed, else CPU). Raises ValueError for sizes or samples below 1, and for more pixel frames than there
+    are.
     """
-    packed = _packed(clips, device)
+    packed = _beginning(_packed(clips, device), num_pixel_frames)
     tracer = _Tracer(packed, height=height, width=width, samples=samples, chunk=chunk, compile=compile)
     batch, frames = packed.eye.shape[:2]
     pixels = torch.empty(batch * frames, height, width, 3, dtype=torch.uint8, device=packed.device)
@@ -108,6 +111,16 @@ def _packed(clips: Clips, device: torch.device | str | None) -> Packed:
     if isinstance(clips, Packed):
         return clips if device is None else clips.to(device)
     return pack([clips] if isinstance(clips, Rollout) else clips, "cpu" if device is None else device)
+
+
+def _beginning(packed: Packed, num_pixel_frames: int | None) -> Packed:
+    if num_pixel_frames is None:
+        return packed
+    length = packed.eye.shape[1]
+    if not 1 <= num_pixel_frames <= length:
+        raise ValueError(f"num_pixel_frames lies between 1 and the clip's {length}, not {num_pixel_frames}")
+    moving = ("position", "quaternion", "eye", "target")
+    return replace(packed, **{name: getattr(packed, name)[:, :num_pixel_frames] for name in moving})
 
 
 class _Tracer:

@@ -19,9 +19,6 @@ from cosmos_lab.runtime.checkpoints import find_folder
 from cosmos_lab.worlds.render import render
 
 FOLDER = find_folder("nano")
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "reader.safetensors").is_file(), reason="the embedded model has not been trained yet"
-)
 PROMPTS = ("a red ball rolls to the right across a wooden floor.", "a yellow cube falls onto grass.")
 
 
@@ -50,8 +47,8 @@ def test_the_ruler_reads_rendered_clips(reader, rendered):
     for reading, true in zip(readings, truth):
         right.append({(t.color, t.shape) for t in reading.objects} == {(t.color, t.shape) for t in true.objects})
         right += [reading.motion == true.motion, reading.floor == true.floor, reading.camera == true.camera]
-    # The rates stand in the record; here 30 of 32 answers were right when these weights were made.
-    assert sum(right) >= 29 and position_errors(readings, truth).mean() < 1.0
+    # The rates stand in the record. Eight clips prove none: one slip of 32 is let pass.
+    assert sum(right) >= 31 and position_errors(readings, truth).mean() < 1.0
 
 
 def test_the_tokenizer_keeps_what_it_is_given(pipe, rendered):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_worlds import paint, reading, track
 
-from cosmos_lab.evaluation.permanence import components, departures, permanence_faults
+from cosmos_lab.evaluation.permanence import components, departures, grown, permanence_faults
 
 LENGTH = 12
 RADIUS = 4
@@ -85,6 +85,27 @@ def test_passing_behind_a_lasting_object_is_fine():
 def test_vanishing_beside_a_screen_is_caught():
     gone = seen([("red", along((10, 10), (3, 0), hidden=range(5, 12)), RADIUS)], prop=(30, 50, 30, 60))
     assert permanence_faults(gone) == ("red vanishes at pixel frame 5",)
+
+
+def rolled_up_to(screen):
+    """A slow disc at a screen's edge, gone when two columns of it are left: what a ball's white mark looks like."""
+    return seen([("red", along((20, 30), (1, 0), hidden=range(6, 12)), RADIUS)], prop=screen)
+
+
+def test_what_is_half_hidden_may_go_beside_its_cover():
+    assert permanence_faults(rolled_up_to((20, 45, 24, 52))) == ()
+
+
+def test_what_is_half_hidden_may_not_go_away_from_its_cover():
+    """The same disc, the same moment, but the screen leaves eight columns free."""
+    assert permanence_faults(rolled_up_to((20, 45, 34, 52))) == ("red vanishes at pixel frame 6",)
+
+
+def test_a_mask_grows_on_all_sides_and_stops_at_the_border():
+    mask = np.zeros((6, 7), dtype=bool)
+    mask[0, 3] = True
+    wide = grown(mask, 2)
+    assert wide[:3, 1:6].all() and wide.sum() == 15
 
 
 def test_doubles_are_caught_but_towers_may_fall_apart():

@@ -10,6 +10,7 @@ from made_worlds import drop
 
 from cosmos_lab.evaluation.labels import dense_targets, label_table
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig
+from cosmos_lab.runtime.checkpoints import save_weights
 from cosmos_lab.train.clips import Pool
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.ranks import Ranks
@@ -23,7 +24,9 @@ from cosmos_lab.train.reader import (
     reader_pool,
     settle_statistics,
     share_entropy,
+    smear,
     train_reader,
+    vote_entropy,
     with_withheld,
 )  # fmt: skip
 
@@ -89,6 +92,32 @@ def test_corruption_is_mild_and_keyed(pool, generator):
     assert first.abs().max() <= 1 and 0.005 < (first - video).abs().mean() < 0.3
 
 
+def test_smearing_spreads_color_and_keeps_brightness():
+    video = torch.zeros(2, 3, 1, 16, 16)
+    video[:, 0, :, 6:10, 6:10] = 0.9
+    smeared = smear(video, torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1, 1))
+    assert torch.allclose(smeared[0], video[0]) and torch.allclose(smeared.mean(dim=1), video.mean(dim=1), atol=1e-6)
+    # Red leaks out of the square: beside it, red now exceeds blue.
+    assert smeared[1, 0, 0, 4, 8] > smeared[1, 2, 0, 4, 8] + 0.05
+
+
+def test_votes_are_scored_by_object_and_not_by_cell():
+    colors, shapes, logits = torch.zeros(1, 1, 10, 8, 8), torch.zeros(1, 1, 4, 8, 8), torch.zeros(1, 1, 4, 8, 8)
+    colors[0, 0, 2, :4, :4] = shapes[0, 0, 1, :4, :4] = 1
+    assert vote_entropy(logits, shapes, colors).item() == pytest.approx(math.log(4), abs=1e-4)
+    # Three cells in four know the shape, the fourth is sure of another one.
+    logits[0, 0, 1], logits[0, 0, 3, :4, 0] = 20, 40
+    assert vote_entropy(logits, shapes, colors).item() == pytest.approx(-math.log(0.75), abs=1e-4)
+    # Too small to be asked about.
+    assert vote_entropy(logits, shapes * 0, colors * 0).item() == 0
+
+
+def test_the_recipe_is_checked():
+    assert ReaderRecipe().clips >= 12_000
+    with pytest.raises(ValueError, match="at least 1"):
+        ReaderRecipe(clips=0)
+
+
 def test_share_entropy_is_least_at_the_shares_themselves():
     shares = torch.tensor([0.25, 0.75]).reshape(1, 1, 2, 1, 1)
     best = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
@@ -122,6 +151,18 @@ def test_a_few_steps_teach_something_and_resume(pool, tmp_path):
     train_reader(pool, longer, Ranks(), tmp_path, recipe=recipe, num_held_out=1, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 7 and len(rows) == 7
+
+
+def test_training_goes_on_from_weights(pool, tmp_path):
+    """With a learning rate of all but nothing, what comes out is what went in."""
+    made = Reader(ReaderConfig.default())
+    made.initialize(torch.Generator().manual_seed(9))
+    save_weights(tmp_path / "reader.safetensors", made, dtype=torch.float32)
+    plan = Plan(steps=1, lr=1e-9, warmup=0, ema=0.5, weight_decay=0.0)
+    recipe = ReaderRecipe(batch=1, dense=1, settle=1, withheld=0)
+    found, _ = train_reader(pool, plan, Ranks(), tmp_path, recipe=recipe, weights=tmp_path / "reader.safetensors",
+                            num_held_out=1, progress=False)  # fmt: skip
+    assert torch.allclose(found.dense.weight, made.dense.weight, atol=1e-6)
 
 
 def test_a_pool_without_withheld_combinations_gets_some(pool, monkeypatch):

@@ -83,6 +83,16 @@ def test_faint_probability_everywhere_is_no_object():
     assert empty.objects == () and not empty.readable
 
 
+def test_a_small_patch_of_another_color_joins_its_object():
+    colors, patch = shares(), (slice(None), slice(None), slice(None), slice(18, 22), slice(33, 35))
+    colors[patch] = 0
+    colors[:, :, COLOR_NAMES.index("cyan"), 18:22, 33:35] = 1
+    made = assembled(colors)
+    assert [track.color for track in made.objects] == ["green"]
+    # It gives the object most of the area that the patch had taken: 8 cells of 50.
+    assert made.track("green").area[0] > 0.95 * assembled(shares()).track("green").area[0]
+
+
 def test_an_unsure_reading_is_unreadable():
     tracks = [track(np.zeros((33, 2)))]
     assert reading(tracks).readable and not reading(tracks, certainty=0.3).readable

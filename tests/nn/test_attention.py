@@ -1,6 +1,11 @@
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch.nn.attention import _cur_sdpa_kernel_backends, sdpa_kernel
 
+from cosmos_lab.nn import attention
 from cosmos_lab.nn.attention import Attention, fused_attention, reference_attention
 from cosmos_lab.nn.layers import RMSNorm
 from cosmos_lab.nn.rope import rope_angles, rope_from_angles
@@ -30,6 +35,34 @@ def test_fused_attention_in_bfloat16(generator):
     q, k, v = (draw(generator, 1, 20, 2, 32).bfloat16() for _ in range(3))
     # results below 2 in bfloat16 are 2^-7 apart
     torch.testing.assert_close(fused_attention(q, k, v), reference_attention(q, k, v), rtol=0, atol=2**-7)
+
+
+@pytest.mark.parametrize(("capability", "first"), [((9, 0), "CUDNN_ATTENTION"), ((10, 0), "CUDNN_ATTENTION")])
+def test_cudnn_comes_first_from_hopper_on(monkeypatch, capability, first):
+    """626 against 355 TFLOP/s on an H200; elsewhere PyTorch's own order stays."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    on_gpu = SimpleNamespace(is_cuda=True, requires_grad=False, device="cuda:0")
+    with attention.preferred_kernels(on_gpu):
+        kernels = _cur_sdpa_kernel_backends(with_priority=True)
+    assert kernels[0].name == first and {kernel.name for kernel in kernels} >= {"FLASH_ATTENTION", "MATH"}
+    before = _cur_sdpa_kernel_backends(with_priority=True)
+    trained = SimpleNamespace(is_cuda=True, requires_grad=True, device="cuda:0")
+    with attention.preferred_kernels(trained):
+        assert _cur_sdpa_kernel_backends(with_priority=True) == before
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    for x in (on_gpu, torch.zeros(1)):
+        with attention.preferred_kernels(x):
+            assert _cur_sdpa_kernel_backends(with_priority=True) == before
+
+
+def test_an_order_of_kernels_changes_nothing_and_compiles(generator, monkeypatch):
+    q, k, v = (draw(generator, 1, 9, 2, 16) for _ in range(3))
+    expected = fused_attention(q, k, v)
+    forced = partial(sdpa_kernel, list(attention.KERNELS), set_priority=True)
+    monkeypatch.setattr(attention, "preferred_kernels", lambda x: forced())
+    assert torch.equal(fused_attention(q, k, v), expected)
+    assert torch.equal(torch.compile(fused_attention, fullgraph=True, backend="eager")(q, k, v), expected)
+    assert attention.chosen_kernel(q, k, v) in {kernel.name for kernel in attention.KERNELS}
 
 
 def test_gradients_of_fused_attention_equal_the_references(generator):

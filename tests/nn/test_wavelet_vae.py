@@ -6,10 +6,13 @@ import pytest
 import torch
 from einops import rearrange, repeat
 from golden_files import read_golden, read_manifest, read_manifest_meta, relative_error
+from nn.peak_memory import PeakMemory
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cosmos_lab.nn import wavelet_vae
 from cosmos_lab.nn.haar import haar_analysis, haar_synthesis, patch, unpatch
+from cosmos_lab.nn.streaming import Stream
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig, nano_config
 from cosmos_lab.runtime.tokenizer_keys import (
     cosmos_latent_statistics,
@@ -49,6 +52,11 @@ def with_random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
 def pixels_of(num_pixel_frames: int, height: int = 16, width: int = 24, batch: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(num_pixel_frames)
     return torch.rand(batch, 3, num_pixel_frames, height, width, generator=generator) * 2 - 1
+
+
+def latents_of(num_latent_frames: int) -> Tensor:
+    generator = torch.Generator().manual_seed(num_latent_frames)
+    return torch.randn(1, 16, num_latent_frames, 4, 6, generator=generator)
 
 
 def test_patcher_equals_the_official_one(golden):
@@ -120,17 +128,25 @@ class StandIn(WaveletVAE):
         first, rest = F.avg_pool3d(pixels[:, :, :1], (1, 8, 8)), F.avg_pool3d(pixels[:, :, 1:], 8)
         return repeat(torch.cat([first, rest], dim=2), "b c t h w -> b (n c) t h w", n=6)[:, :16]
 
-    def decode_raw(self, z: Tensor) -> Tensor:
-        frames = repeat(z[:, :3, 1:], "b c t h w -> b c (t n) h w", n=8)
-        return repeat(torch.cat([z[:, :3, :1], frames], dim=2), "b c t h w -> b c t (h n) (w m)", n=8, m=8)
+
+class StandInDecoder(nn.Module):
+    def forward(self, z: Tensor, stream: Stream) -> Tensor:
+        count = 1 if stream.is_first_chunk else 8
+        return repeat(z[:, :3], "b c 1 h w -> b c t (h n) (w m)", t=count, n=8, m=8)
+
+
+def stand_in(mean: Tensor, std: Tensor) -> StandIn:
+    vae = StandIn(WaveletVAEConfig(channels=8, pixel_frames_per_chunk=17))
+    vae.post_quant_conv, vae.decoder = nn.Identity(), StandInDecoder()
+    vae.set_latent_statistics(mean, std)
+    return vae
 
 
 def test_statistics_and_chunks_equal_the_official_wrapper():
     golden = read_golden("predict1_tokenizer_wrapper")
-    vae = StandIn(WaveletVAEConfig(channels=8, pixel_frames_per_chunk=17))
     mean, std = statistics_from_mean_std(golden["in/mean"], golden["in/std"], num_latent_frames=3)
     assert torch.equal(rearrange(mean, "c t -> 1 c t 1 1"), golden["buf/latent_mean"])
-    vae.set_latent_statistics(mean, std)
+    vae = stand_in(mean, std)
 
     latents = vae.encode(golden["in/video"])
     assert relative_error(latents, golden["out/latent_normalised"]) < 1e-6
@@ -151,6 +167,60 @@ def test_chunks_are_encoded_alone(golden, cosmos):
     assert relative_error(vae.decode(latents), expected) < TOLERANCE
 
 
+@pytest.mark.parametrize("config", [SMALL_NANO, WaveletVAEConfig(channels=8)], ids=["nano", "cosmos"])
+def test_a_stream_decodes_what_the_whole_does(config):
+    """Latent frame by latent frame, through caches, equal to one pass over all of them."""
+    vae = with_random_weights(WaveletVAE(config)).requires_grad_(False)
+    z = torch.randn(2, 16, 5, 2, 3, generator=torch.Generator().manual_seed(4))
+    chunks = list(vae.decode_stream(z))
+    assert [chunk.shape[2] for chunk in chunks] == [1] + [config.temporal_factor] * 4
+    assert relative_error(torch.cat(chunks, dim=2), vae.decode_raw(z)) < TOLERANCE
+
+
+def test_two_streams_can_be_interleaved(cosmos):
+    one = torch.randn(1, 16, 3, 2, 3, generator=torch.Generator().manual_seed(4))
+    pairs = list(zip(cosmos.decode_stream(one), cosmos.decode_stream(one.flip(2)), strict=True))
+    assert torch.equal(torch.cat([first for first, _ in pairs], dim=2), cosmos.decode(one))
+
+
+def test_attention_hands_fused_kernels_what_they_can_read(cosmos, monkeypatch):
+    """Features side by side in memory: otherwise a kernel is taken that holds the whole matrix of weights."""
+    seen, attend = [], wavelet_vae.F.scaled_dot_product_attention
+
+    def watched(*qkv, **options):
+        seen.extend(qkv)
+        return attend(*qkv, **options)
+
+    monkeypatch.setattr(wavelet_vae.F, "scaled_dot_product_attention", watched)
+    cosmos.decode(latents_of(2))
+    cosmos.encode(pixels_of(9))
+    assert len(seen) == 2 * 6 + 6 and all(x.stride(-1) == 1 for x in seen)
+
+
+def peak_of_decoding(vae: WaveletVAE, latents: Tensor) -> int:
+    with PeakMemory() as memory, torch.no_grad():
+        for piece in vae.decode_stream(latents):
+            del piece
+    return memory.peak
+
+
+def test_peak_memory_of_decoding_does_not_grow_with_the_clip(cosmos):
+    """25 against 97 pixel frames, the legal counts next to 29 and 93, and three chunks of 121."""
+    peaks = [peak_of_decoding(cosmos, latents_of(count)) for count in (4, 13, 48)]
+    assert peaks[0] > 100_000 and max(peaks) < 1.05 * peaks[0]
+    with PeakMemory() as memory, torch.no_grad():
+        cosmos.decode_raw(latents_of(13))
+    assert memory.peak > 2 * peaks[0]
+
+
+def test_full_size_decoding_at_720p_holds_less_than_4_gb():
+    """All tensors in bfloat16, counted without computing; half of them are an attention matrix that a GPU never has."""
+    with torch.device("meta"):
+        vae = WaveletVAE(WaveletVAEConfig()).bfloat16().requires_grad_(False)
+        latents = torch.empty(1, 16, 3, 88, 160, dtype=torch.bfloat16)
+    assert 1e9 < peak_of_decoding(vae, latents) < 4e9
+
+
 def test_a_short_clip_takes_the_statistics_of_its_latent_frames(golden, cosmos):
     mean, std = cosmos_latent_statistics()
     raw = cosmos.encode_raw(golden["in/video"])
@@ -163,9 +233,8 @@ def test_a_short_clip_takes_the_statistics_of_its_latent_frames(golden, cosmos):
 def test_museum_latent_std_inverted_or_absent_is_seen(mutant):
     """Museum entry 11: with a wrong latent std, the recorded wrapper's latents are not reproduced."""
     golden = read_golden("predict1_tokenizer_wrapper")
-    vae = StandIn(WaveletVAEConfig(channels=8, pixel_frames_per_chunk=17))
     mean, std = statistics_from_mean_std(golden["in/mean"], golden["in/std"], num_latent_frames=3)
-    vae.set_latent_statistics(mean, 1 / std if mutant == "inverted" else torch.ones_like(std))
+    vae = stand_in(mean, 1 / std if mutant == "inverted" else torch.ones_like(std))
     assert relative_error(vae.encode(golden["in/video"]), golden["out/latent_normalised"]) > 0.05
     assert relative_error(vae.decode(golden["out/latent_normalised"]), golden["out/decoded"]) > 0.05
 

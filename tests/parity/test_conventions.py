@@ -4,13 +4,24 @@ import inspect
 from dataclasses import replace
 from pathlib import Path
 
+import parity.test_official_loops as loops
 import pytest
+import tiny_diffusers as tiny
+import torch
+from golden_files import relative_error
 
 from cosmos_lab import catalog
 from cosmos_lab.conventions import CONVENTIONS, table, with_conventions
+from cosmos_lab.nn.wan_vae import WanVAE, WanVAEConfig
+from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.pipelines import assembly
+from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.pipelines.generation import Timing
 from cosmos_lab.pipelines.settings import resolve
 from cosmos_lab.runtime.diffusers_folder import KINDS
+from cosmos_lab.runtime.text_folders import AbsentTextEncoder
+from cosmos_lab.text.encoders import T5TextEncoder
+from cosmos_lab.text.reason1 import Reason1Encoder
 
 V2W = "predict2-2b-video2world-720p-16fps"
 
@@ -110,3 +121,89 @@ def test_the_page_shows_what_the_cards_say():
     solver = next(convention for convention in CONVENTIONS if convention.name == "solver")
     card = catalog.card(V2W)
     assert solver.of(replace(card, sampling=replace(card.sampling, solver="heun"))) == "heun, clean final evaluation"
+
+
+class Words(torch.nn.Module):
+    """Stands for a text encoder: a text's embedding is its length; remembers what it was asked."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.asked = width, []
+
+    def encode(self, prompts):
+        self.asked += prompts
+        return torch.full((1, 7, self.width), float(len(prompts[0]) + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (V2W, "prompt"),
+        ("predict2-2b-text2image", "zeros"),
+        ("predict1-7b-text2world", "zeros"),
+        ("predict1-7b-video2world", "prompt"),
+        ("predict2.5-2b-post-trained", "empty text"),
+    ],
+)
+def test_an_empty_negative_prompt_means_what_it_does_officially(name, expected):
+    """What the unconditional branch reads: the prompt (so that guidance does nothing), zeros, or the empty text."""
+    pipe = loops.pipeline(name, torch.float32)
+    words = Words(pipe.card.dit.text_projection or pipe.card.dit.text_width)
+    pipe = Pipeline(replace(pipe.model, text=words))
+    task = "text2image" if "text2image" in name else "text2world"
+    options = {"negative_prompt": "", "resolution": (32, 48), "num_pixel_frames": None if "image" in name else 9}
+    if "video2world" in name:
+        task, options = "video2world", options | {"given": tiny.clip(1, 32, 48), "num_conditional_frames": 1}
+    words.tokenize = AbsentTextEncoder().tokenize
+    denoiser = pipe.start(pipe.call(task, "a ball", **options), Timing()).denoiser
+    cond, uncond = denoiser.text
+    assert words.asked == (["a ball", ""] if expected == "empty text" else ["a ball"])
+    meant = {"prompt": cond, "zeros": torch.zeros_like(cond), "empty text": torch.ones_like(cond)}
+    assert torch.equal(uncond, meant[expected]) and cond.unique().item() == 7
+
+
+def test_text_is_512_tokens_and_padding_is_attended_to():
+    """No mask reaches the network: T5's padded rows are zero and count in its softmax, Reason1's are as encoded."""
+    official = [card for card in catalog.cards().values() if card.generation != "nano"]
+    assert {card.text.num_tokens for card in official} == {512}
+    assert {card.text.kind for card in official if card.generation == "predict2.5"} == {"reason1"}
+    for kind in ("t5", "reason1"):
+        encoder = text_encoder(kind, *tiny.TEXTS[kind]())
+        tokens = encoder.tokenize(["a red ball"])
+        embedded, words = encoder.encode(["a red ball"]), int(tokens.mask.sum())
+        assert embedded.shape[:2] == (1, 512) and 0 < words < 512
+        assert (embedded[:, words:].abs().max() == 0) == (kind == "t5") and embedded[:, :words].abs().max() > 0
+    net = loops.pipeline(V2W, torch.float32).model.dit
+    x, text = torch.randn(1, 16, 2, 4, 6, generator=torch.Generator().manual_seed(0)), torch.ones(1, 4, 24)
+    padded = torch.cat([text, torch.zeros(1, 8, 24)], dim=1)
+    assert relative_error(net(x, torch.tensor([0.5]), padded), net(x, torch.tensor([0.5]), text)) > 1e-3
+
+
+def text_encoder(kind, model, tokenizer):
+    if kind == "reason1":
+        return Reason1Encoder(model.model.language_model, tokenizer)
+    encoder = T5TextEncoder(model.config, tokenizer.backend_tokenizer)
+    encoder.model = model
+    return encoder
+
+
+@pytest.mark.parametrize("name", ["predict1-7b-video2world", V2W, "predict2.5-2b-pre-trained", "nano"])
+def test_tokenizers_compress_as_the_page_says(name):
+    card = catalog.card(name)
+    page = next(convention for convention in CONVENTIONS if convention.name.startswith("compression"))
+    t, h, w = page.of(card)
+    with torch.device("meta"):
+        vae = (WanVAE if isinstance(card.tokenizer, WanVAEConfig) else WaveletVAE)(card.tokenizer)
+        latents = torch.empty(1, 16, 3, 4, 6)
+        assert vae.decode(latents).shape == (1, 3, 1 + 2 * t, 4 * h, 6 * w)
+    assert (t, h, w) == ((8, 8, 8) if "predict1" in name else (4, 8, 8))
+
+
+def test_a_part_of_the_page():
+    part = table("solver", "guidance", systems=("nano", "predict1-7b-video2world"))
+    whole = table()
+    assert part.header == ("convention", "nano", "predict1-7b-video2world", "fails when wrong")
+    assert [row["convention"] for row in part] == ["solver", "guidance"]
+    assert all(row[name] in [full[name] for full in whole] for row in part for name in part.header)
+    with pytest.raises(ValueError, match="no convention solvent; there are: noise levels, solver"):
+        table("solvent")

@@ -224,7 +224,70 @@ def test_a_card_can_let_another_model_paint_the_first_pixel_frame(pipe, tmp_path
         video.through_jpeg(picture), PROMPT, seed=3, negative_prompt="a green ball", **QUICK
     )  # fmt: skip
     assert torch.equal(made.latents, by_hand.latents)
-    assert made.provenance["settings"]["task"] == "text2world"
+    assert made.provenance["settings"]["task"] == "text2world" and made.provenance["input"] is None
     assert lab.replay(made.save(tmp_path / "clip.mp4"), pipe=two_phase, progress=False) == made
     with pytest.raises(ValueError, match="begins text2world with painter"):
         Pipeline(replace(pipe.model, card=card)).text2world(PROMPT, **QUICK)
+
+
+def test_the_painters_weights_are_part_of_the_provenance(pipe, tmp_path):  # noqa: F811
+    """Of text2world and of edits: replay refuses another painter, on files and where its weights have changed."""
+    import cosmos_lab as lab
+
+    def two_phase(digest):
+        painter = Pipeline(replace(pipe.model, digest=digest), "painter")
+        return Pipeline(replace(pipe.model, card=replace(pipe.card, first_frame="painter")),
+                        open_first_frame=lambda: painter)  # fmt: skip
+
+    before, after = two_phase("1" * 64), two_phase("2" * 64)
+    given = video.write_video(tmp_path / "given.mp4", pictures(9), fps=16) or tmp_path / "given.mp4"
+    for made in (before.text2world(PROMPT, **QUICK), lab.edit(before, given, PROMPT, strength=0.5, **QUICK)):
+        painter = made.provenance["painter"]
+        assert (painter["model"], painter["weights"]) == ("painter", "1" * 64)
+        path = made.save(tmp_path / "made.mp4")
+        assert lab.replay(path, pipe=before, progress=False) == made
+        with pytest.raises(ValueError, match="made with weights 11.*painter now has 22"):
+            lab.replay(path, pipe=after, progress=False)
+
+
+def test_a_painters_weights_are_known_without_loading_it(tmp_path):
+    from cosmos_lab.pipelines.painter import Painter
+    from cosmos_lab.runtime.official import fingerprint
+
+    name, root = "predict2-2b-text2image", tmp_path / "checkpoints"
+    painter = Painter(name=name, options={"checkpoints": root, "device": "cpu"})
+    assert painter.weights() is None
+    for part in catalog.card(name).files.values():
+        (root / part).parent.mkdir(parents=True, exist_ok=True)
+        (root / part).write_text(part)
+    files = [root / part for part in catalog.card(name).files.values()]
+    assert painter.weights() == fingerprint(files, choices="False None")
+    other = tmp_path / "mine.pt"
+    other.write_text("other")
+    tuned = Painter(name=name, options={"checkpoints": root, "dit_path": str(other), "ema": True, "lora": None})
+    assert tuned.weights() == fingerprint([other, *files[1:]], choices="True None") != painter.weights()
+
+
+def test_a_gpu_that_is_too_small_is_said_with_the_fix(pipe, clip, monkeypatch):  # noqa: F811
+    import weakref
+
+    from cosmos_lab.pipelines.generate import load
+
+    held = []
+
+    def full(*_, **__):
+        activations = torch.zeros(3)
+        held.append(weakref.ref(activations))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe.model.dit, "forward", full)
+        with pytest.raises(MemoryError, match="9 pixel frames of 192x112: ask for a smaller resolution") as caught:
+            pipe.text2world(PROMPT, **QUICK)
+        assert caught.value.__traceback__ and held[0]() is None
+        with pytest.raises(MemoryError, match="9 pixel frames of 192x112"):
+            list(pipe.denoise(PROMPT, num_steps=2, num_pixel_frames=9))
+    assert pipe.text2world(PROMPT, seed=3, **QUICK) == clip
+    monkeypatch.setattr("cosmos_lab.pipelines.generate.load_any", full)
+    with pytest.raises(MemoryError, match="the GPU has not enough memory for nano in bfloat16: .* card with more"):
+        load("nano", dtype="bfloat16")

@@ -79,6 +79,12 @@ def test_replay_says_what_it_cannot_know(clip, pipe, tmp_path):  # noqa: F811
     (tmp_path / "odd.json").write_text('{"prompt": "a"}')
     with pytest.raises(ValueError, match="odd.json is no provenance"):
         lab.replay(tmp_path / "odd.json", pipe=pipe)
+    (tmp_path / "old.json").write_text('{"provenance": 1}')
+    with pytest.raises(ValueError, match="has version 1, not 2; use the release that wrote it"):
+        lab.replay(tmp_path / "old.json", pipe=pipe)
+    (tmp_path / "half.json").write_text('{"provenance": 2, "weights": "0", "settings": {}}')
+    with pytest.raises(ValueError, match="half.json is no provenance of a clip: it lacks loaded, input, painter"):
+        lab.replay(tmp_path / "half.json", pipe=pipe)
 
 
 def test_replay_refuses_other_weights(clip, tmp_path):

@@ -6,6 +6,7 @@ from official_files import NAMES, tiny_card, write_dit, write_official
 from tiny_diffusers import randomize
 
 from cosmos_lab.nn.dit import DiT
+from cosmos_lab.runtime import matching
 from cosmos_lab.runtime.checkpoints import WeightsError
 from cosmos_lab.runtime.official import find_files, fingerprint, is_present, load_dit, load_official
 
@@ -131,3 +132,29 @@ def test_a_damaged_tokenizer_folder_is_named(roots, tmp_path):
     torch.save((torch.zeros(16, 3), torch.ones(16, 3)), tmp_path / "Cosmos-1.0-Tokenizer-CV8x8x8" / "mean_std.pt")
     with pytest.raises(WeightsError, match="mean_std.pt: .*16 channels x 16 latent frames"):
         load_official(card, tmp_path, text_encoder=False)
+
+
+def test_what_is_wrong_shows_before_the_largest_part_is_moved(roots, tmp_path, monkeypatch):
+    """A damaged tokenizer, text encoder or key is found while the transformer still lies in its file."""
+    card, root, _ = roots[PREDICT2]
+    moved = []
+    put = matching._assign
+    monkeypatch.setattr(matching, "_assign", lambda module, *rest: moved.append(type(module)) or put(module, *rest))
+    for file in (file for file in root.rglob("*") if file.is_file()):
+        place = tmp_path / file.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    for part, name in (("text", "model.safetensors"), ("tokenizer", "")):
+        path = tmp_path / card.files[part] / name if name else tmp_path / card.files[part]
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        moved.clear()
+        with pytest.raises(WeightsError, match=rf"{path.name} (is cut off|cannot be read)"):
+            load_official(card, tmp_path)
+        assert DiT not in moved
+    deeper = replace(card, dit=replace(card.dit, num_blocks=3))
+    moved.clear()
+    with pytest.raises(WeightsError, match="20 missing"):
+        load_official(deeper, root)
+    assert moved == []
+    load_official(card, root)
+    assert moved[-1] is DiT

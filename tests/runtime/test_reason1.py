@@ -6,7 +6,7 @@ from tiny_diffusers import TEXTS
 from cosmos_lab.config import Text
 from cosmos_lab.runtime.checkpoints import WeightsError
 from cosmos_lab.runtime.text_folders import load_text
-from cosmos_lab.text.reason1 import combine, fixed_length, standardize
+from cosmos_lab.text.reason1 import Reason1Encoder, combine, fixed_length, standardize
 
 COMBINATIONS = {
     "full_concat": "full_concat", "mean_pooling": "mean_pooling",
@@ -53,6 +53,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_language_model_is_the_one_that_transformers_loads(folder, dtype):
+    """Read from the mapped file without the vision part, straight to its dtype; the rotary frequencies are float32."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    ours = load_text(folder, Text(kind="reason1", num_tokens=160), dtype=dtype)
+    whole = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+    theirs = Reason1Encoder(whole.model.language_model, ours.tokenizer, num_tokens=160)
+    embedded = ours.encode(["a red ball"])
+    assert embedded.dtype == dtype and torch.equal(embedded, theirs.encode(["a red ball"]))
+    assert ours.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
 def test_padding_does_not_reach_the_words_and_batches_change_nothing(folder):
     short, long = (load_text(folder, Text(kind="reason1", num_tokens=count)) for count in (160, 200))
     words = int(short.tokenize(["a red ball"]).mask.sum())
@@ -81,7 +94,10 @@ def test_folders_with_parts_missing_are_named(folder, tmp_path):
     save_file(
         {k: v for k, v in state.items() if k != removed}, tmp_path / "model.safetensors", metadata={"format": "pt"}
     )
-    with pytest.raises(WeightsError, match="lacks 1 weights: .*layers.1.mlp"):
+    with pytest.raises(WeightsError, match=r"Keys 1 missing: layers\.1\.mlp"):
+        load_text(tmp_path, Text(kind="reason1"))
+    save_file(state | {"model.adapter.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"1 not known to this model: adapter\.weight"):
         load_text(tmp_path, Text(kind="reason1"))
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(WeightsError, match="no tokenizer of texts"):

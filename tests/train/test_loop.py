@@ -31,10 +31,13 @@ def loss_of(modules: nn.ModuleDict):
     return loss
 
 
-def run(folder: Path, steps: int, *, resume: bool = False, ranks: Ranks | None = None) -> Training:
+def run(
+    folder: Path, steps: int, *, resume: bool = False, ranks: Ranks | None = None, optimizer: str = "adamw"
+) -> Training:
     modules = regression()
     # Without cooldown the rate does not depend on where the run ends, so that halves can be compared with a whole.
-    plan = Plan(steps=steps, lr=0.05, warmup=5, cooldown=0.0, weight_decay=0.0, ema=0.9, log_every=5)
+    plan = Plan(steps=steps, lr=0.05, warmup=5, cooldown=0.0, weight_decay=0.0, ema=0.9, log_every=5,
+                optimizer=optimizer)
     training = Training(modules, plan, ranks or Ranks())
     if resume:
         training.resume(folder / "state.pt")
@@ -49,20 +52,27 @@ def test_learns_and_logs(tmp_path):
     assert [row["step"] for row in rows] == list(range(5, 301, 5)) and rows[-1]["loss"] < 1e-3 < rows[0]["loss"]
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
-    whole = run(tmp_path / "whole", 40)
-    run(tmp_path / "halves", 20)
-    second = run(tmp_path / "halves", 40, resume=True)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, optimizer):
+    whole = run(tmp_path / "whole", 40, optimizer=optimizer)
+    run(tmp_path / "halves", 20, optimizer=optimizer)
+    second = run(tmp_path / "halves", 40, resume=True, optimizer=optimizer)
     assert second.step == 40
     for a, b in zip(whole.parameters + whole.average, second.parameters + second.average):
         assert torch.equal(a, b)
+
+
+def test_a_state_of_another_optimizer_is_refused(tmp_path):
+    run(tmp_path, 5)
+    with pytest.raises(ValueError, match="another optimizer"):
+        run(tmp_path, 10, resume=True, optimizer="muon")
 
 
 def test_state_is_data_and_never_half_written(tmp_path):
     run(tmp_path, 5)
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "state.pt"}
     assert set(torch.load(tmp_path / "state.pt", weights_only=True)) == {
-        "modules", "average", "step", "optimizer", "seconds"}  # fmt: skip
+        "modules", "average", "step", "optimizers", "seconds"}  # fmt: skip
 
 
 def test_average_follows_its_equation(tmp_path):
@@ -84,14 +94,21 @@ def test_learning_rate_rises_stays_and_falls():
     assert rates[80] == pytest.approx(0.1 + 0.9 * 0.5) and all(a >= b for a, b in zip(rates[60:], rates[61:]))
 
 
-def test_a_diverged_step_changes_nothing(tmp_path):
+def test_a_diverged_run_stops_and_keeps_its_last_good_state(tmp_path):
+    run(tmp_path, 5)
+    good = torch.load(tmp_path / "state.pt", weights_only=True)
     modules = regression()
-    training = Training(modules, Plan(steps=1, log_every=1), Ranks())
-    train(training, lambda step, generator: (modules["layer"].weight.sum() * torch.inf, {}), tmp_path, progress=False)
-    assert training.step == 1 and modules["layer"].weight.eq(0).all()
+    training = Training(modules, Plan(steps=9, log_every=1, save_minutes=1e-9), Ranks())
+    training.resume(tmp_path / "state.pt")
+    with pytest.raises(ArithmeticError, match="before step 6.*lower --lr"):
+        train(training, lambda step, generator: (modules["layer"].weight.sum() * torch.inf, {}), tmp_path,
+              progress=False)
+    kept = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert kept["step"] == 5 and torch.equal(kept["modules"]["layer.weight"], good["modules"]["layer.weight"])
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1, "minutes": 0}, {"steps": 1, "ema": 1.0}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1, "minutes": 0}, {"steps": 1, "ema": 1.0},
+                                   {"steps": 1, "optimizer": "sgd"}])
 def test_illegal_plans_are_refused(wrong):
     with pytest.raises(ValueError):
         Plan(**wrong)

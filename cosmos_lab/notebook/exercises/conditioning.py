@@ -124,6 +124,12 @@ def _wrong_side(
     return _step(net, x, sigma, sigma_next, noise, latents, 1 - mask)
 
 
+def _towards_noise(
+    net: Net, x: Tensor, sigma: float, sigma_next: float, noise: Tensor, latents: Tensor, mask: Tensor
+) -> Tensor:
+    return 2 * x - _step(net, x, sigma, sigma_next, noise, latents, mask)
+
+
 velocity_step = Exercise(
     task="One step of Predict2.5, whose given latent frames travel on a straight line",
     solution=_step,
@@ -134,6 +140,7 @@ velocity_step = Exercise(
         Mistake(answer=_network_decides, hint="in the given latent frames the velocity is known: do not ask"),
         Mistake(answer=_pasted, hint="you paste clean latents into the state; Predict2.5 only replaces the velocity"),
         Mistake(answer=_wrong_side, hint="the mask is used the wrong way round: 1 stands for given"),
+        Mistake(answer=_towards_noise, hint="sigma shall fall, so sigma_next - sigma is negative; yours walks up"),
     ),
     tolerance=1e-5,
     xlabel="element of x",

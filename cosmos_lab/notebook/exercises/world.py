@@ -35,6 +35,10 @@ def _time_kept(num_pixel_frames: int, height: int, width: int) -> tuple[int, int
     return 16, num_pixel_frames, height // 8, width // 8
 
 
+def _colors(num_pixel_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+    return 3, 1 + (num_pixel_frames - 1) // 4, height // 8, width // 8
+
+
 latent_shape = Exercise(
     task="The shape of a clip's latents",
     solution=_shape,
@@ -44,6 +48,7 @@ latent_shape = Exercise(
         Mistake(answer=_patches, hint="16 is the side of a token; a latent covers a square of 8 by 8 pixels"),
         Mistake(answer=_width_first, hint="height comes before width, as in all shapes of this project"),
         Mistake(answer=_time_kept, hint="you counted pixel frames; four of them share one latent frame"),
+        Mistake(answer=_colors, hint="pixels have 3 colors, but latents have 16 channels"),
     ),
     tolerance=1e-9,
     xlabel="axis: channel, time, height, width",
@@ -102,6 +107,12 @@ def _wraps_around(clip: np.ndarray, truth: np.ndarray, num_given: int) -> np.nda
     return moved / np.abs(truth[num_given - 1] - truth[num_given:]).mean((1, 2, 3))
 
 
+def _squared(clip: np.ndarray, truth: np.ndarray, num_given: int) -> np.ndarray:
+    truth = truth.astype(np.float64)
+    error, rival = ((one - truth[num_given:]) ** 2 for one in (clip[num_given:], truth[num_given - 1]))
+    return error.mean((1, 2, 3)) / rival.mean((1, 2, 3))
+
+
 against_repeating = Exercise(
     task="The error of a clip over that of repeating the last given pixel frame",
     solution=_score,
@@ -112,6 +123,7 @@ against_repeating = Exercise(
         Mistake(answer=_upside_down, hint="upside down: a good continuation shall have a small score"),
         Mistake(answer=_difference, hint="a difference depends on how bright the scene is; a ratio does not: divide"),
         Mistake(answer=_wraps_around, hint="uint8 wraps around: 3 - 5 is 254. Turn the pixels into floats first"),
+        Mistake(answer=_squared, hint="you square the differences; the score is made of absolute ones"),
     ),
     tolerance=1e-9,
     xlabel="generated pixel frame",

@@ -1,0 +1,153 @@
+"""The curve of an edit: strength against what shows, what moved and how much changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cosmos_lab.evaluation.batch import reconstruct_batch
+from cosmos_lab.evaluation.editing import WITHIN, EditCase, Outcome, Point, by_kind, edit_cases, outcome, point
+from cosmos_lab.evaluation.evaluate import provenance
+from cosmos_lab.evaluation.obedience import rate
+from cosmos_lab.evaluation.reader import Reader, load_reader
+from cosmos_lab.evaluation.reading import read
+from cosmos_lab.evaluation.references import read_references
+from cosmos_lab.evaluation.report import Evaluation, Figure
+from cosmos_lab.pipelines.edit import edit
+from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.worlds.captions import caption
+from cosmos_lab.worlds.render import render
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditExtent:
+    """How much to measure: `edits` clips, each edited once with every strength.
+
+    `contrast` gives the caption of the input as the negative prompt, so that guidance points from what is there to
+    what is asked for.
+    """
+
+    edits: int = 24
+    strengths: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+    num_steps: int | None = None
+    guidance: float | None = None
+    contrast: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.edits < 1 or not self.strengths:
+            raise ValueError(f"give at least 1 edit and 1 strength, not {self.edits} and {self.strengths}")
+
+
+def measure_edits(
+    pipe: Pipeline,
+    reader: Reader | None = None,
+    *,
+    folder: Path | str | None = None,
+    extent: EditExtent | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Edit clips of known scenes with every strength and return the table; `folder` as in `evaluate`."""
+    folder, extent = Path(folder or find_folder("nano")), extent or EditExtent()
+    reader = reader or load_reader(folder / "reader.safetensors", pipe.device)
+    cases = edit_cases(read_references(folder / "eval", "familiar"), extent.edits)
+    given, target = (
+        render([getattr(case, when) for case in cases], device=pipe.device).pixels.cpu() for when in ("before", "after")
+    )
+    before = read(reader, given)
+
+    def judged(clips: np.ndarray) -> list[Outcome]:
+        rows = zip(cases, clips, given.numpy(), read(reader, clips), before, strict=True)
+        return [outcome(*row) for row in rows]
+
+    beside = {"unedited": given.numpy(), "rendered": target.numpy(),
+              "reconstructed": reconstruct_batch(pipe, target).numpy()}  # fmt: skip
+    known = {kind: judged(clips) for kind, clips in beside.items()}
+    curve = {
+        strength: judged(edit_clips(pipe, cases, given.numpy(), strength, extent, progress))
+        for strength in sorted(extent.strengths)
+    }
+    return Evaluation(
+        figures=tuple(curve_figures(curve, known)), provenance=provenance(pipe, extent),
+        details={
+            "curve": {str(name): _table(outcomes) for name, outcomes in (known | curve).items()},
+            "edits": [f"{case.kind}: {case.old} to {case.new}, {case.before.scene.family}" for case in cases],
+        },
+    )  # fmt: skip
+
+
+def edit_clips(
+    pipe: Pipeline, cases: Sequence[EditCase], given: np.ndarray, strength: float, extent: EditExtent, progress: bool
+) -> np.ndarray:
+    """Every clip of `given` (N, T, H, W, 3) edited; edit n has a noise of its own, the same at every strength."""
+    from tqdm.auto import tqdm
+
+    made = []
+    for row, case in enumerate(tqdm(cases, desc=f"edits of {strength}", disable=not progress, leave=False)):
+        options = {"num_steps": extent.num_steps, "guidance": extent.guidance, "seed": 1000 * extent.seed + row}
+        if extent.contrast:
+            options["negative_prompt"] = caption(case.before.scene, "dense")
+        clip = edit(pipe, given[row], case.caption.text, strength=strength, progress=False, **options)
+        made.append(clip.frames)
+    return np.stack(made)
+
+
+def _table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+    return {"all": asdict(point(outcomes))} | {kind: asdict(found) for kind, found in by_kind(outcomes).items()}
+
+
+def best_strength(curve: Mapping[float, Point]) -> float | None:
+    """The strength that shows most edits, the lower of equals, where positions stay: a median within WITHIN pixels.
+    None where there is no such strength."""
+    held = [strength for strength, found in curve.items() if found.shift <= WITHIN]
+    return min(held, key=lambda strength: (-curve[strength].shown, strength), default=None)
+
+
+def curve_figures(curve: Mapping[float, Sequence[Outcome]], known: Mapping[str, Sequence[Outcome]]) -> list[Figure]:
+    """Figures of the best strength, of its kinds, and of every strength. `known` judges, by the names of
+    `measure_edits`, clips that no model made."""
+    points = {strength: point(outcomes) for strength, outcomes in curve.items()}
+    best = best_strength(points)
+    figures = []
+    if best is not None:
+        note = f"unedited; strength {best:g}, positions {points[best].shift:.2f} px"
+        figures.append(_share("edits: shown with positions within 2 px", curve[best], known, note=note, least=0.8))
+        figures += [
+            _share(f"edits: {kind}, at that strength", _of(curve[best], kind),
+                   {name: _of(outcomes, kind) for name, outcomes in known.items()}, note="unedited")
+            for kind in by_kind(curve[best])
+        ]  # fmt: skip
+    for strength, outcomes in curve.items():
+        name = f"edits of strength {strength:g}"
+        figures += [
+            _share(f"{name}: shown", outcomes, known, note="unedited"),
+            _share(f"{name}: shown and each within 2 px", outcomes, known, note="unedited", what="both"),
+            _median(f"{name}: positions", "pixels", "shift", outcomes, known),
+            _median(f"{name}: change of a pixel, of 255", "number", "change", outcomes, known),
+        ]
+    return figures
+
+
+def _of(outcomes: Sequence[Outcome], kind: str) -> list[Outcome]:
+    return [o for o in outcomes if o.kind == kind]
+
+
+def _share(
+    name: str, outcomes: Sequence[Outcome], known: Mapping[str, Sequence[Outcome]], *, what: str = "shown",
+    **rest: object,
+) -> Figure:  # fmt: skip
+    flags = [o.shown and (what == "shown" or o.shift <= WITHIN) for o in outcomes]
+    beside = {kind: getattr(point(found), what) for kind, found in known.items()}
+    return Figure(name=name, value=float(np.mean(flags)), spread=rate(flags).error, number=len(flags),
+                  rendered=beside["rendered"], reconstructed=beside["reconstructed"], baseline=beside["unedited"],
+                  **rest)  # fmt: skip
+
+
+def _median(
+    name: str, kind: str, what: str, outcomes: Sequence[Outcome], known: Mapping[str, Sequence[Outcome]]
+) -> Figure:
+    beside = {name: getattr(point(found), what) for name, found in known.items()}
+    return Figure(name=name, kind=kind, value=getattr(point(outcomes), what), number=len(outcomes),
+                  rendered=beside["rendered"], reconstructed=beside["reconstructed"])  # fmt: skip

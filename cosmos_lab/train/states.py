@@ -1,0 +1,55 @@
+"""The truth beside the flow: while it denoises, the transformer is also asked what stands where.
+
+A linear map on the tokens after an inner block tells which share of its patch each color and each shape covers, as
+the simulator knows it. Features that say so are what binds the words of a prompt to bodies; Yu et al. 2024 (REPA,
+arXiv 2410.06940) align such tokens with a pretrained encoder for the same reason. The map is dropped after training.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from cosmos_lab.evaluation.labels import COLOR_NAMES, dense_targets, label_table
+from cosmos_lab.nn.layers import RMSNorm
+from cosmos_lab.train.clips import Pool
+from cosmos_lab.worlds.scene import SHAPES
+
+# Pixels of a token's side: 8 of the tokenizer, times the patch of 2.
+TOKEN_SIDE = 16
+PIXEL_FRAMES_PER_LATENT = 4
+SIZES = [len(COLOR_NAMES), len(SHAPES)]
+
+
+@torch.no_grad()
+def state_bank(pool: Pool, batch: int = 16) -> Tensor:
+    """Shares of colors and shapes, (N, T, 10 + 4, h, w) float16: one value a token, from each latent frame's last
+    pixel frame."""
+    shares = []
+    for start in range(0, len(pool.rollouts), batch):
+        part = slice(start, start + batch)
+        labels = label_table([rollout.scene for rollout in pool.rollouts[part]]).to(pool.body_index.device)
+        last = pool.body_index[part, ::PIXEL_FRAMES_PER_LATENT]
+        shares.append(torch.cat(dense_targets(last, labels, cell=TOKEN_SIDE), dim=2).half())
+    return torch.cat(shares)
+
+
+class StateHead(nn.Module):
+    """Reads the tokens that `block` of a transformer put out last; it keeps them by a hook."""
+
+    def __init__(self, width: int, block: nn.Module):
+        super().__init__()
+        self.norm = RMSNorm(width)
+        self.linear = nn.Linear(width, sum(SIZES))
+        self.tokens: Tensor | None = None
+        block.register_forward_hook(self._keep)
+
+    def _keep(self, block: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self.tokens = output
+
+    def forward(self, shares: Tensor) -> Tensor:
+        """Cross-entropy against `shares` (B, T, 14, h, w), nats a token; lets go of the tokens."""
+        logits = rearrange(self.linear(self.norm(self.tokens.float())), "b t h w c -> b t c h w")
+        self.tokens = None
+        parts = zip(logits.split(SIZES, dim=2), shares.split(SIZES, dim=2), strict=True)
+        return sum(-(share * part.log_softmax(dim=2)).sum(dim=2).mean() for part, share in parts)
+

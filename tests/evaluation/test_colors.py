@@ -1,0 +1,54 @@
+"""Which colors are objects: mixed edges and halos join their objects, changes of color stay visible."""
+
+import pytest
+import torch
+
+from cosmos_lab.evaluation.colors import proven_colors, settle_colors
+from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES, PROP
+
+RED, ORANGE, YELLOW, PINK = (COLOR_NAMES.index(name) for name in ("red", "orange", "yellow", "pink"))
+LENGTH = 12
+
+
+def painted(*patches):
+    """Shares (1, T, 10, 56, 96) of rectangles (color, rows, columns, pixel frames), later ones in front."""
+    classes = torch.full((LENGTH, 56, 96), BACKGROUND)
+    for color, rows, columns, times in patches:
+        classes[times, rows, columns] = color
+    return torch.nn.functional.one_hot(classes, len(COLOR_NAMES)).permute(0, 3, 1, 2)[None].float()
+
+
+ALWAYS = slice(None)
+BALL = (RED, slice(20, 30), slice(20, 30), ALWAYS)
+BLOCK = (YELLOW, slice(20, 30), slice(31, 41), ALWAYS)
+
+
+def test_a_color_is_proven_by_its_size_and_by_its_duration():
+    small = (ORANGE, slice(20, 24), slice(50, 54), ALWAYS)
+    brief = (PINK, slice(40, 50), slice(50, 60), slice(0, 2))
+    assert proven_colors(painted(BALL, small, brief)).nonzero()[:, 1].tolist() == [RED]
+
+
+def test_a_short_clip_proves_what_it_shows_throughout():
+    assert proven_colors(painted(BALL)[:, :1]).nonzero()[:, 1].tolist() == [RED]
+
+
+def test_a_mixed_edge_goes_to_the_objects_beside_it():
+    made = painted(BALL, BLOCK, (ORANGE, slice(22, 30), slice(29, 31), ALWAYS))
+    settled = settle_colors(made)
+    assert settled[:, :, ORANGE].sum() == 0 and torch.allclose(settled.sum(dim=2), torch.ones(1, LENGTH, 56, 96))
+    edge = settled[0, 0, :, 25, 29:31]
+    # Most of it stays with objects, more with the nearer one.
+    assert edge[[RED, YELLOW]].sum() > 1.5 and edge[RED, 0] > edge[RED, 1]
+
+
+def test_settled_shares_of_clear_objects_are_what_they_were():
+    made = painted(BALL, BLOCK, (PROP, slice(0, 5), slice(0, 90), ALWAYS))
+    assert torch.equal(settle_colors(made), made)
+
+
+def test_a_ball_that_turns_pink_for_a_moment_is_gone_then():
+    settled = settle_colors(painted(BALL, (PINK, slice(20, 30), slice(20, 30), slice(5, 7))))
+    area = settled[0, :, RED].sum(dim=(1, 2))
+    assert area[4] == area[7] == pytest.approx(100) and area[5:7].max() == 0
+    assert settled[0, 5, BACKGROUND, 25, 25] == pytest.approx(1)
