@@ -50,7 +50,7 @@ def test_sampling_answers_within_a_third_of_a_second(sampling):
 @pytest.fixture(scope="module")
 def blocks():
     """Notebook 02's callback over attention that is made up: the ball looks at one token of latent frame 5."""
-    found = definitions("02_dit_blocks.ipynb", {"lit", "draw"})
+    found = definitions("02_dit_blocks.ipynb", {"lit", "mark", "draw"})
     looks = found["torch"].full((2, 1, 756, 756), 1e-6)
     looks[0, 0, :, 5 * 84 + 3 * 12 + 4] = 1
     found.update(pixels=np.full((9, 112, 192, 3), 200, dtype=np.uint8), looks=looks, ball=0)
@@ -63,6 +63,8 @@ def test_blocks_lights_what_a_head_looks_at(blocks):
     # Latent frame 5 is the right one of the middle row; token (3, 4) covers 16 by 16 pixels from (48, 64) on.
     bright = (shown == 200).all(-1)
     assert bright[112 + 48 : 112 + 64, 2 * 192 + 64 : 2 * 192 + 80].all() and bright.sum() == 256
+    # The token that looks is framed, in the middle of the nine.
+    assert (shown[112:128, 192 + 3 : 208] == (0, 255, 255)).all(-1).sum() >= 13
 
 
 def test_blocks_answers_within_a_third_of_a_second(blocks):
