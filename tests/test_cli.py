@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,12 +139,19 @@ def test_an_interrupt_from_the_keyboard_ends_the_program(random_nano, tmp_path):
     """End to end, in the middle of the solver: 130, one line, no file."""
     command = [sys.executable, "-m", "cosmos_lab", "text2world", "--model", str(random_nano), "--prompt", PROMPT,
                "--num_steps", "100000", "--save_path", str(tmp_path / "new" / "clip.mp4")]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell's background job ignores the keyboard, and its children inherit that: the program must not.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed) as process:
         seen = b""
         while b"100001" not in seen:
-            seen += process.stderr.read(1)
+            byte = process.stderr.read(1)
+            assert byte, f"it ended before the solver began: {seen.decode()}"
+            seen += byte
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read().decode()
+        try:
+            said = process.communicate(timeout=120)[1].decode()
+        finally:
+            process.kill()
     assert process.returncode == 130 and said.endswith("cosmos-lab: interrupted\n") and "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
