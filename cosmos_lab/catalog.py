@@ -92,6 +92,8 @@ def _predict2_5() -> list[Card]:
         ("2B", "post-trained", "81edfebe-bd6a-4039-8c1d-737df1a790bf", karras),
         ("2B", "pre-trained", "d20b7120-df3e-4911-919d-db6e08bad31c", shifted),
         ("14B", "pre-trained", "54937b8c-29de-4f04-862c-e67b04ec41e8", shifted),
+        # Its official settings are those of the pre-trained one.
+        ("14B", "post-trained", "e21d2a49-4747-44c8-ba44-9f6f9243715f", shifted),
     ):
         rows.append(Card(
             name=f"predict2.5-{size.lower()}-{stage}", generation="predict2.5", size=size, tasks=WORLD,

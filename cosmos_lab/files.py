@@ -18,14 +18,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     Raises OSError, naming the folder, when nothing can be written there, and when the disk is full.
     """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise NotADirectoryError(f"cannot write into {path.parent}: a part of that path is a file") from error
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"cannot write into {path.parent}; choose another folder")
+    check_writable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, because encoders choose the format by it.
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -37,6 +31,19 @@ def whole(path: str | Path) -> Iterator[Path]:
         raise OSError(errno.ENOSPC, f"{FULL}: free some, or write elsewhere", str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise the OSError, naming the fix, with which writing a file at `path` would end; nothing is created."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
+    parents = path.absolute().parents
+    existing = next(parent for parent in parents if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise NotADirectoryError(f"cannot write into {path.parent}: a part of that path is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write into {path.parent}; choose another folder")
 
 
 def write_text(path: str | Path, text: str) -> None:

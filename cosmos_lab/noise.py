@@ -68,17 +68,19 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Official:
-    """The official draws, where a seed determines them; keyed noise where it does not (`reproduces` tells which).
+    """The official draws of the named `purposes`, which a seed determines; keyed noise for all others.
 
     The initial noise and Cosmos-1.0's augmentation of conditional latent frames come from one seed and so are the
-    same numbers. Noise that an official system takes from a GPU's or a global generator cannot be had again.
+    same numbers. Noise that an official system takes from a GPU's or a global generator, as Predict1 does its initial
+    one, cannot be had again.
     """
 
     seed: int
+    purposes: tuple[str, ...] = ("initial", "augment")
 
     def reproduces(self, purpose: str) -> bool:
         """Whether this purpose has the official numbers."""
-        return purpose in ("initial", "augment")
+        return purpose in self.purposes
 
     def __call__(self, shape: Sequence[int], *, purpose: str = "initial", step: int = 0, branch: int = 0) -> Tensor:
         if self.reproduces(purpose):

@@ -4,6 +4,8 @@ A clip is uint8 `(T, H, W, 3)`, RGB, T pixel frames. An image is a clip of one p
 """
 
 import math
+import os
+import struct
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,8 +23,10 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
 RESIZES = ("truncate", "round", "bicubic")
 
+# What Pillow raises where a file ends too early or holds other bytes than its format has; PIL's own are OSErrors.
+DAMAGES = (OSError, EOFError, SyntaxError, LookupError, ValueError, TypeError, struct.error)
 # Beyond this side an image is first averaged by a whole factor: the float copies of a resize would fill the memory.
-LARGEST_SIDE = 4096
+LARGEST_SIDE = 16384
 
 
 class MediaError(ValueError):
@@ -47,11 +51,13 @@ def read(path: str | Path, *, first: int | None = None, last: int | None = None,
     """Read an image or a clip, optionally only its `first` or `last` pixel frames.
 
     Turned as EXIF or the container says, converted to 8-bit RGB. Transparency is laid on white, or dropped with
-    `alpha="drop"`. Moving GIF and WebP files are clips. Raises FileNotFoundError and MediaError.
+    `alpha="drop"`. Moving GIF and WebP files are clips. Raises FileNotFoundError, PermissionError and MediaError.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path} may not be read; allow it with chmod +r")
     suffix = path.suffix.lower()
     if suffix in IMAGES:
         return _read_image(path, first, last, alpha)
@@ -76,7 +82,7 @@ def from_image(image: object, alpha: str = "white") -> np.ndarray:
 
 
 def _read_image(path: Path, first: int | None, last: int | None, alpha: str) -> Clip:
-    from PIL import Image, ImageSequence, UnidentifiedImageError
+    from PIL import Image, ImageSequence
 
     try:
         with Image.open(path) as image:
@@ -84,10 +90,10 @@ def _read_image(path: Path, first: int | None, last: int | None, alpha: str) -> 
             wanted = _window(count, first, last)
             pictures = [_rgb(frame, alpha) for i, frame in enumerate(ImageSequence.Iterator(image)) if i in wanted]
             milliseconds = image.info.get("duration", 0) or 100
-    except (UnidentifiedImageError, SyntaxError, EOFError, OSError) as error:
-        raise MediaError(f"{path.name} is damaged or no image: {error}") from error
     except Image.DecompressionBombError as error:
         raise MediaError(f"{path.name} is too large ({error}); make it smaller first") from error
+    except DAMAGES as error:
+        raise MediaError(f"{path.name} is damaged or no image: {error}") from error
     return Clip(pixels=np.stack(pictures), fps=None if count == 1 else 1000 / milliseconds, num_in_file=count)
 
 
@@ -121,14 +127,19 @@ def _read_video(path: Path, first: int | None, last: int | None) -> Clip:
     import av
 
     kept: deque = deque(maxlen=last)
-    count, corrupt, expected, fps = 0, False, 0, 0.0
+    count, corrupt, expected, fps, end, length = 0, False, 0, 0.0, 0.0, 0.0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise MediaError(f"{path.name} holds no pictures")
             stream = container.streams.video[0]
             expected, fps = stream.frames, float(stream.average_rate or stream.guessed_rate or 0)
-            for packet in container.demux(stream):
+            length = (container.duration or 0) / av.time_base
+            # Sound too, which may be longer than the pictures.
+            for packet in container.demux():
+                end = max(end, _end(packet))
+                if packet.stream_index != stream.index:
+                    continue
                 corrupt = corrupt or packet.is_corrupt
                 for frame in packet.decode():
                     count += 1
@@ -138,9 +149,16 @@ def _read_video(path: Path, first: int | None, last: int | None) -> Clip:
     except av.error.FFmpegError as error:
         raise MediaError(f"{path.name} is damaged or cut off: {error.strerror or error}") from error
     # Some containers trim a few pixel frames by an edit list; a file cut off loses more, or ends in a broken packet.
-    if count == 0 or corrupt or count < 0.9 * expected:
+    # Matroska has no count, but says how long the whole is.
+    short = count < 0.9 * expected if expected else length - end > max(0.1, 1.5 / (fps or 1))
+    if count == 0 or corrupt or short:
         raise MediaError(f"{path.name} is damaged or cut off: {count} of {expected or 'its'} pixel frames are readable")
     return Clip(pixels=np.stack(pictures), fps=fps or 1.0, num_in_file=count)
+
+
+def _end(packet: "av.Packet") -> float:  # noqa: F821
+    """When a packet's sound or picture ends, in seconds."""
+    return 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def _upright(frame: "av.VideoFrame") -> np.ndarray:  # noqa: F821

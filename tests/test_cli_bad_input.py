@@ -31,7 +31,13 @@ def quick(random_nano, tmp_path, monkeypatch):  # noqa: F811
         ("text2world", ["--height", "70"], 2, "nearest size"),
         ("text2world", ["--resolution", "64,96", "--height", "64"], 2, "give one"),
         ("text2world", ["--prompt", "  "], 2, "the prompt is empty"),
-        ("video2video", ["--input_video_path", "clip.mp4", "--video2world_edit_strength", "2"], 2, "strength lies"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--video2world_edit_strength", "2"], 2,
+         "argument --video2world_edit_strength: strength lies"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--text2image_edit_strength", "nan"], 2,
+         "argument --text2image_edit_strength: strength lies"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--source_prompt", " "], 2, "--source_prompt is a text"),
+        ("text2world", ["--report", "r.json"], 2, "--report is for a batch"),
+        ("text2world", ["--overwrite"], 2, "--overwrite is for a batch"),
         ("long-video", ["--num_chunks", "0"], 2, "num_chunks is a whole number from 1 on"),
         ("video2world", ["--input_path", "clip.mp4", "--num_conditional_frames", "3"], 2, "continues 1 or 5"),
         # A missing flag.
@@ -75,6 +81,51 @@ def test_one_message_names_the_fix(quick, tmp_path, capsys, command, given, code
     assert message in said and "Traceback" not in said
     assert said.count("\n") == 1 or message == "download"
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command, given, message",
+    [
+        ("text2world", ["--num_steps", "0"], "num_steps is a whole number"),
+        ("text2world", ["--guidance", "nan"], "guidance is a number"),
+        ("text2world", ["--height", "70"], "nearest size"),
+        ("video2world", ["--num_conditional_frames", "3"], "continues 1 or 5"),
+        ("long-video", ["--num_chunks", "0"], "num_chunks is a whole number"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--video2world_edit_strength", "7"], "strength lies"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--source_prompt", ""], "--source_prompt is a text"),
+        ("video2video", [], "--input_video_path is missing"),
+    ],
+)
+def test_a_wrong_flag_of_a_batch_is_as_wrong(quick, tmp_path, capsys, command, given, message):
+    """Exit code 2 and one message, where every item would fail with it."""
+    write_clip(tmp_path / "clip.mp4")
+    entry = {"prompt": PROMPT, "input_video": "clip.mp4", "output_video": "out/a.mp4"}
+    (tmp_path / "in.json").write_text(json.dumps([entry, {**entry, "output_video": "out/b.mp4"}]))
+    assert run(command, *quick, "--batch_input_json", "in.json", *given) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_mistake_of_the_library_is_one_line(quick, tmp_path, capsys, monkeypatch):
+    """It says how to see where; then the exception is raised."""
+    from cosmos_lab.pipelines import generate
+
+    def load(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(generate, "load", load)
+    flags = ["text2world", *quick, "--prompt", PROMPT, "--save_path", "a.mp4"]
+    for raised in (OverflowError("too large"), RecursionError("too deep"), RuntimeError("two\n lines"), KeyError("a")):
+        assert run(*flags) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"cosmos-lab: unexpected {type(raised).__name__}: ") and said.count("\n") == 1
+        assert "COSMOS_LAB_TRACEBACK=1" in said
+    raised = ModuleNotFoundError("No module named 'mujoco'")
+    assert run(*flags) == 1 and "'mujoco': install it" in capsys.readouterr().err
+    monkeypatch.setenv("COSMOS_LAB_TRACEBACK", "1")
+    raised = RuntimeError("here")
+    with pytest.raises(RuntimeError, match="here"):
+        run(*flags)
 
 
 def test_a_read_only_folder_is_named(quick, tmp_path, capsys, monkeypatch):

@@ -54,7 +54,7 @@ def test_a_json_array(quick, tmp_path):
     write_still(tmp_path / "given.jpg")
     entry = {"input_video": "given.mp4", "prompt": PROMPT, "output_video": "a.mp4"}
     assert run("video2world", *quick, *array(tmp_path / "1.json", entry), "--num_conditional_frames", 5) == 0
-    assert json.loads((tmp_path / "a.json").read_text())["input"]["path"] == "given.mp4"
+    assert json.loads((tmp_path / "a.json").read_text())["input"]["path"] == str(tmp_path / "given.mp4")
     assert run("image2world", *quick, *array(tmp_path / "2.json", entry | {"output_video": "b.mp4"})) == 0
     long = entry | {"input_video": "given.jpg", "output_video": "c.mp4"}
     assert run("long-video", *quick, *array(tmp_path / "3.json", long), "--num_chunks", 2) == 0
@@ -104,7 +104,7 @@ def test_a_bad_item_is_reported_and_the_rest_goes_on(quick, tmp_path, capsys):
                "--report", "said.json") == 1  # fmt: skip
     items = json.loads((tmp_path / "said.json").read_text())["items"]
     messages = [*bad.values(), "lacks 'prompt'", "lacks 'output_video'", "an object was expected", "must end in .mp4",
-                "", "is the output of item 9 already"]  # fmt: skip
+                "", "good.mp4 is written by item 9 already"]  # fmt: skip
     for item, message in zip(items, messages, strict=True):
         assert message in item["message"] and item["status"] == ("failed" if message else "made")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.mp4", "good.txt"]

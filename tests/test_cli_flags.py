@@ -192,6 +192,8 @@ def test_an_edit_has_two_strengths(quick, tmp_path):
     said = settings(tmp_path / "clip.mp4")
     assert said["strength"] == 0.8 and "image_strength" not in said
     assert run("replay", tmp_path / "clip.mp4", "--quiet") == 0
+    assert run("video2video", *common, "--source_prompt", "a red ball") == 0
+    assert settings(tmp_path / "clip.mp4")["source_prompt"] == "a red ball"
 
 
 def test_conventions_are_chosen_and_recorded(official, quick, tmp_path, capsys):  # noqa: F811
@@ -238,7 +240,10 @@ def test_benchmark_makes_it_four_times(quick, capsys):
         ("video2world", ["--num_generations", "4"]),
         ("video2world", ["--num_critic_trials", "5"]),
         ("video2world", ["--skip_generation"]),
+        ("video2world", ["--gr00t_variant", "gr1"]),
+        ("video2world", ["--prompt_prefix", "The robot arm is performing a task. "]),
         ("text2image", ["--distill_steps", "4"]),
+        ("text2world", ["--distill_steps", "4"]),
         ("text2image", ["--use_fast_tokenizer"]),
     ],
 )

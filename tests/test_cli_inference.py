@@ -193,18 +193,66 @@ def test_a_wrong_sample_is_reported(quick, tmp_path, capsys, value, message):
     "name, text, message",
     [
         ("a.json", '{\n "name" 1}', "line 2, column 9"),
-        ("a.jsonl", '{"name": "a"}\n{', "line 2"),
         ("a.json", "[]", "holds no object"),
         ("a.yaml", "name: a", "read from .json or .jsonl"),
         ("a.json", '{"samples": {}, "steps": 3}', "unknown field 'steps'"),
         ("a.json", '{"samples": []}', "samples is a table"),
         ("a.json", '{"samples": {}}', "there are no samples"),
-        ("a.jsonl", '{"name": "a"}\n{"name": "a"}', "given to two samples"),
     ],
 )
 def test_a_wrong_file_says_where(quick, tmp_path, capsys, name, text, message):
     assert run("inference", "-i", write(tmp_path / name, text), *quick) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_wrong_line_or_file_costs_its_own_samples_only(quick, tmp_path):
+    """Also a name that is given twice; the first one has it."""
+    good = json.dumps({"name": "a", "prompt": PROMPT, "inference_type": "text2world"})
+    files = [write(tmp_path / "a.jsonl", f"{good}\n{{\n{good}\n"), write(tmp_path / "b.json", "[]")]
+    assert run("inference", "-i", *files, *quick) == 1
+    items = json.loads((tmp_path / "out" / "batch_report.json").read_text())["items"]
+    assert [item["status"] for item in items] == ["made", "failed", "failed", "failed"]
+    assert items[1]["label"] == "a.jsonl, line 2"
+    for item, message in zip(items[1:], ("no JSON", "given to two samples", "holds no object"), strict=True):
+        assert message in item["message"]
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (["--guidance", "9"], "between 0 and 7"),
+        (["--guidance", "nan"], "between 0 and 7"),
+        (["--resolution", "abc"], "abc"),
+        (["--num_steps", "0"], "num_steps is a whole number"),
+        (["--num_pixel_frames", "10"], "use 9 or 13"),
+        (["--enable-autoregressive", "--chunk-overlap", "2"], "continues 1 or 5"),
+        (["--no-keep-going"], "--no_keep_going: "),
+    ],
+)
+def test_a_wrong_flag_exits_2(quick, tmp_path, capsys, given, message):
+    """Once, and not as what is wrong with every sample."""
+    file = write(tmp_path / "a.json", {"name": "a", "prompt": PROMPT, "inference_type": "text2world"})
+    assert run("inference", "-i", file, *quick, *given) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--no_disable_guardrails", "--no_offload_guardrail_models", "--no_offload_diffusion_model",
+     "--no_offload_tokenizer", "--no_offload_text_encoder", "--no_enable_autoregressive", "--no_profile",
+     "--no_skip_existing_output", "--keep_going"],
+)  # fmt: skip
+def test_switches_have_the_guides_no_form(quick, tmp_path, capsys, flag):
+    """Which is what there is without them; the last of both forms counts."""
+    lines = {"name": "a", "prompt": PROMPT, "inference_type": "text2world", "enable_autoregressive": True,
+             "num_output_frames": 12}  # fmt: skip
+    file = write(tmp_path / "a.json", lines)
+    assert run("inference", "-i", file, *quick, "--disable-guardrails", flag.replace("_", "-")) == 0
+    said = settings(tmp_path / "out" / "a.mp4")
+    assert said["guardrail"] == ("NOT_CHECKED" if "guardrails" in flag else "DISABLED")
+    assert said["task"] == ("text2world" if "autoregressive" in flag else "long_video")
+    assert "nothing to offload" not in capsys.readouterr().out
 
 
 def test_places_are_needed(quick, tmp_path, capsys):
@@ -238,6 +286,22 @@ def test_download_says_how_large_and_asks(tmp_path, capsys, monkeypatch):
     assert run("download", "predict1-7b-text2world", "--checkpoint_dir", tmp_path, "--yes") == 0
     assert (tmp_path / "Cosmos-Predict1-7B-Text2World" / "model.pt").is_file()
     assert str(Path("Cosmos-Predict1-7B-Text2World") / "model.pt") in capsys.readouterr().out
+
+
+def test_download_knows_the_flags_of_predict2(tmp_path, capsys, monkeypatch):
+    """--dry_run stops before asking, --resolution and --fps choose among the clips, --natten is not there."""
+    monkeypatch.setattr(download, "HuggingFace", Shelf)
+    given = ["download", "--generation", "predict2", "--checkpoint_dir", tmp_path, "--dry-run", "--model_sizes", "2B"]
+    everything, asked = [], []
+    monkeypatch.setattr(download, "inspect", lambda parts: everything.append({str(part) for part in parts}) or [])
+    for more in ([], ["--resolution", "480", "--fps", "10"]):
+        assert run(*given, *more) == 0
+        asked.append(everything[-1])
+    left = " ".join(asked[1])
+    assert asked[1] < asked[0] and "480p-10fps" in left and "720p" not in left and "16fps" not in left
+    assert "Text2Image" in left and "nothing was downloaded" not in capsys.readouterr().out
+    assert run("download", "--fps", "10") == 2 and "--generation predict2" in capsys.readouterr().err
+    assert run(*given, "--natten") == 2 and "sparse attention is not there yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,9 @@ def test_sources_share_one_call():
     assert source.reproduces("augment") and torch.equal(source(shape), source(shape, purpose="augment"))
     assert not source.reproduces("posterior")
     assert torch.equal(source(shape, purpose="posterior"), keyed(3, shape, purpose="posterior"))
+    augmenting = Official(3, purposes=("augment",))
+    assert torch.equal(augmenting(shape, purpose="augment"), official(3, shape))
+    assert torch.equal(augmenting(shape), keyed(3, shape)) and not augmenting.reproduces("initial")
     recorded = Recorded({("initial", 0, 0): torch.ones(shape)})
     assert torch.equal(recorded(shape), torch.ones(shape))
     with pytest.raises(ValueError, match="no noise was recorded"):

@@ -1,6 +1,7 @@
 """Reading, fitting and writing pictures: the official fits, hostile files, exact counts."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,74 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(video.MediaError, match="unknown kind '.txt'"):
         video.read(tmp_path / "notes.txt")
+
+
+def test_a_gif_is_damaged_wherever_a_picture_is_cut(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    frames = [Image.fromarray(picture) for picture in pixels]
+    frames[0].save(tmp_path / "move.gif", save_all=True, append_images=frames[1:])
+    whole = (tmp_path / "move.gif").read_bytes()
+    # Not between two of its three pictures: a file that ends there is only a shorter one.
+    for part in (part for part in range(0, len(whole), 7) if 0.1 < 3 * part / len(whole) % 1 < 0.9):
+        (tmp_path / "cut.gif").write_bytes(whole[:part])
+        with pytest.raises(video.MediaError, match="cut.gif is damaged"):
+            video.read(tmp_path / "cut.gif")
+
+
+def write_matroska(path, *, codec="libvpx", count=24, pts=None, sound=0, **options):
+    """A container without a count of its pixel frames; `pts` in milliseconds, `sound` in seconds."""
+    import av
+
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=16)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        tone = container.add_stream("libopus", rate=48000, layout="mono") if sound else None
+        for number, picture in enumerate(np.random.default_rng(0).integers(0, 255, (count, 48, 64, 3), dtype=np.uint8)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if pts is not None:
+                frame.pts, frame.time_base = pts[number], Fraction(1, 1000)
+                stream.codec_context.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for number in range(sound * 50):
+            quiet = av.AudioFrame.from_ndarray(np.zeros((1, 960), dtype=np.int16), format="s16", layout="mono")
+            quiet.rate, quiet.pts = 48000, 960 * number
+            container.mux(tone.encode(quiet))
+        if sound:
+            container.mux(tone.encode())
+    return path
+
+
+@pytest.mark.parametrize("name, codec, sound", [("a.webm", "libvpx", 0), ("b.webm", "libvpx-vp9", 0),
+                                                ("c.mkv", "libx264", 0), ("d.webm", "libvpx", 3)])  # fmt: skip
+def test_a_clip_without_a_count_is_known_to_be_cut_off(tmp_path, name, codec, sound):
+    """Else the last pixel frames that are left would be taken for the clip's last ones."""
+    path = write_matroska(tmp_path / name, codec=codec, sound=sound)
+    whole = path.read_bytes()
+    assert video.read(path, last=5).num_in_file == 24
+    for part in (0.5, 0.7, 0.85):
+        path.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(video.MediaError, match=f"{name} is damaged or cut off"):
+            video.read(path, last=5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"count": 1}, {"sound": 3}, {"live": "1"}, {"pts": [0, 40, 80, 900, 910, 5000], "count": 6},
+     {"pts": [4000 + 62 * n for n in range(9)], "count": 9}, {"codec": "libx264", "name": "a.mkv"}],
+)  # fmt: skip
+def test_a_whole_clip_without_a_count_is_read(tmp_path, options):
+    """Of one pixel frame, with longer sound, without a stated length, of variable rate, and not beginning at 0."""
+    path = write_matroska(tmp_path / options.pop("name", "a.webm"), **options)
+    assert video.read(path).num_in_file == options.get("count", 24)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"anything")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match=f"{name} may not be read; allow it with chmod"):
+        video.read(tmp_path / name)
 
 
 def test_unwritable_places_are_named(tmp_path):

@@ -5,6 +5,8 @@ the command line is wrong, 1 that the work failed, 130 that it was interrupted.
 """
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -58,8 +60,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         # A damaged picture is no mistake in the command line.
         return _failed(error, 1 if isinstance(error, MediaError) else 2)
+    except ImportError as error:
+        return _failed(f"{error}: install it, as README.md says", 1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        # One line, also of what takes several.
+        said = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+        return _failed(f"{said}; this is a mistake in cosmos_lab: run again with {TRACEBACK}=1 to see where", 1)
 
 
+TRACEBACK = "COSMOS_LAB_TRACEBACK"
+# What the library calls by a keyword argument's name, and its flag.
+FLAGS = {
+    "image_strength": "--text2image_edit_strength", "source_prompt": "--source_prompt", "device='cpu'": "--device cpu",
+}  # fmt: skip
 _MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
 
 
@@ -93,5 +108,8 @@ def _underscored(word: str) -> str:
 
 
 def _failed(error: object, code: int) -> int:
-    print(f"cosmos-lab: {error}", file=sys.stderr)
+    said = str(error)
+    for name, flag in FLAGS.items():
+        said = re.sub(rf"(?<![\w./-]){name}(?![\w./-])", flag, said)
+    print(f"cosmos-lab: {said}", file=sys.stderr)
     return code

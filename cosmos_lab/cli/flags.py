@@ -77,8 +77,9 @@ def _generation(parser: argparse.ArgumentParser, command: Command) -> None:
     group.add_argument("--seed", type=int, help="the same seed makes the same clip")
     group.add_argument("--height", type=int, help="in pixels, with --width")
     group.add_argument("--width", type=int, help="in pixels, with --height")
-    if command.is_picture:
+    if command.task in ("text2image", "text2world"):
         group.add_argument("--distill_steps", type=int, choices=range(5), help="0: a distilled model is not there yet")
+    if command.is_picture:
         group.add_argument("--use_fast_tokenizer", action="store_true", help="not there yet")
     else:
         group.add_argument("--num_pixel_frames", "--num_video_frames", type=int, help="length of the clip (of a chunk)")

@@ -1,17 +1,16 @@
 """The clips that Predict2.5's files describe: one object with `samples`, or one flat object for each sample."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lab.cli import choosing, flags, making
-from cosmos_lab.cli.absent import offloading
-from cosmos_lab.pipelines.samples import FIELDS, INFERENCE_TYPES, read_samples
+from cosmos_lab.cli import choosing, flags, making, places
+from cosmos_lab.pipelines.samples import FIELDS, INFERENCE_TYPES, Sample, read_samples
 
 if TYPE_CHECKING:
     from cosmos_lab.pipelines.batch import Item
     from cosmos_lab.pipelines.generate import Pipeline
-    from cosmos_lab.pipelines.samples import Sample
 
 # Pixel frames that each type begins with.
 GIVEN = {"image2world": 1, "video2world": 5}
@@ -35,22 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
     group = parser.add_argument_group("fields that replace those of every sample")
     for name, (kind, meaning) in FIELDS.items():
-        way = {"action": "store_true", "default": None} if kind is bool else {"type": kind}
+        way = {"action": _Switch, "default": None} if kind is bool else {"type": kind}
         choices = {"choices": INFERENCE_TYPES} if name == "inference_type" else {}
         group.add_argument(f"--{name}", help=meaning, **way, **choices)
     group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
     group = parser.add_argument_group("running")
-    group.add_argument("--skip_existing_output", action="store_true", help="keep any clip that is there already")
-    group.add_argument("--keep_going", action="store_true", help="go on after a bad sample, which is always so")
+    group.add_argument("--skip_existing_output", action=_Switch, help="keep any clip that is there already")
+    group.add_argument("--keep_going", action=_Switch, help="go on after a bad sample, which is always so")
     group.add_argument("--context_parallel_size", type=int, default=1, help="1; more GPUs are not there yet")
-    group.add_argument("--profile", action="store_true", help="not there yet")
+    group.add_argument("--profile", action=_Switch, help="not there yet")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
     flags.add_rerun_flags(group)
     group = parser.add_argument_group("content safety and GPU memory controls")
-    group.add_argument("--disable_guardrails", "--disable_guardrail", dest="disable_guardrail", action="store_true",
+    group.add_argument("--disable_guardrails", "--disable_guardrail", dest="disable_guardrail", action=_Switch,
                        help="do not check prompts and clips; recorded")  # fmt: skip
     for flag in ("diffusion_model", "tokenizer", "text_encoder", "guardrail_models"):
-        group.add_argument(f"--offload_{flag}", action="store_true", help="not there yet; nano has nothing to offload")
+        group.add_argument(f"--offload_{flag}", action=_Switch, help="not there yet; nano has nothing to offload")
     parser.set_defaults(**WITHOUT, load_ema=False, use_lora=False, disable_prompt_refiner=False)
 
 
@@ -61,13 +60,52 @@ def run(arguments: argparse.Namespace) -> int:
         # On the command line a path is relative to where one stands, not to the file of samples.
         if name in override:
             override[name] = str(Path(override[name]).resolve())
+    shared = _shared(override)
     samples = [sample.overridden(override).checked() for sample in read_samples(files)]
     arguments.resolution = None
     task = next((sample.inference_type for sample in samples if not sample.problem), "text2world")
-    pipe = choosing.open_pipeline(arguments, task, choosing.model_for(arguments, task))
-    for flag in offloading(arguments, pipe.card):
-        print(f"{'note':<14}{flag}: {pipe.name} has nothing to offload")
-    return making.make_batch(pipe, [_item(sample, folder, arguments, pipe) for sample in samples], arguments)
+    name = choosing.model_for(arguments, task)
+    problems, report = places.of_batch(
+        [None if sample.problem else _output(sample, folder) for sample in samples], inputs=_inputs(samples),
+        files=files, report=arguments.report, folder=folder,
+    )  # fmt: skip
+    samples = [replace(sample, problem=sample.problem or problem) for sample, problem in zip(samples, problems)]
+    pipe = making.open_noting(arguments, task, name)
+    if "text2world" in pipe.card.tasks:
+        making.check_flags(pipe, _item(shared, folder, arguments, pipe))
+    return making.make_batch(pipe, [_item(sample, folder, arguments, pipe) for sample in samples], arguments, report)
+
+
+class _Switch(argparse.Action):
+    """A switch that, as in the guide, has a --no_ form."""
+
+    def __init__(self, option_strings: list[str], dest: str, **more: object):
+        both = [*option_strings, *(f"--no_{flag[2:]}" for flag in option_strings)]
+        super().__init__(both, dest, nargs=0, **{"default": False, **more})
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, flag: str) -> None:
+        setattr(namespace, self.dest, not flag.startswith("--no_"))
+
+
+def _shared(override: dict[str, object]) -> Sample:
+    """A sample of nothing but the fields that the command line replaces. Raises ValueError for a wrong one."""
+    from cosmos_lab.pipelines.settings import EXAMPLE
+
+    fields = {"prompt": EXAMPLE, **override, "inference_type": "text2world"}
+    sample = Sample(label="", name="flags", fields=fields).checked()
+    if sample.problem:
+        raise ValueError(sample.problem)
+    return sample
+
+
+def _inputs(samples: list[Sample]) -> list[object]:
+    """All files that samples name."""
+    named = [(sample, sample.fields.get(name)) for sample in samples for name in ("prompt_path", "input_path")]
+    return [sample.folder / str(path) for sample, path in named if path is not None]
+
+
+def _output(sample: Sample, folder: Path) -> Path:
+    return folder / f"{sample.name}.mp4"
 
 
 def _places(arguments: argparse.Namespace) -> tuple[list[str], Path]:
@@ -82,7 +120,7 @@ def _places(arguments: argparse.Namespace) -> tuple[list[str], Path]:
     return files, Path(folder)
 
 
-def _item(sample: "Sample", folder: Path, arguments: argparse.Namespace, pipe: "Pipeline") -> "Item":
+def _item(sample: Sample, folder: Path, arguments: argparse.Namespace, pipe: "Pipeline") -> "Item":
     from cosmos_lab.pipelines.batch import Item
 
     problem, prompt = sample.problem, ""
@@ -98,6 +136,6 @@ def _item(sample: "Sample", folder: Path, arguments: argparse.Namespace, pipe: "
     chunks = sample.chunks(longest) if sample.is_long else {}
     return Item(
         label=sample.label, task="long_video" if chunks else sample.inference_type, prompt=prompt, problem=problem,
-        output=folder / f"{sample.name}.mp4", given=sample.input_path if count else None, options=options,
+        output=_output(sample, folder), given=sample.input_path if count else None, options=options,
         arguments=chunks | ({"num_conditional_frames": count} if count else {}),
     )  # fmt: skip

@@ -1,12 +1,11 @@
 """From a parsed command line to saved clips: one, or all of a batch file."""
 
 import argparse
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lab.cli import choosing
+from cosmos_lab.cli import absent, choosing, places
 
 if TYPE_CHECKING:
     from cosmos_lab.pipelines.batch import Item, Outcome
@@ -23,6 +22,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 BENCHMARK_RUNS = 4
 # What a batch file says for each of its items, or what makes sense for one clip only.
 SINGLE = ("--prompt", "--save_path", "--video_save_name", "--contact_sheet", "--benchmark")
+OF_BATCH = ("--overwrite", "--report")
 INPUTS = ("--input_path", "--input_image_or_video_path")
 
 
@@ -71,43 +71,60 @@ def produce(arguments: argparse.Namespace, command: Command) -> int:
     """Make and save what was asked for; returns the exit code."""
     name = choosing.model_for(arguments, command.task)
     rows = _batch_rows(arguments, command)
-    single = rows is None
-    rows = rows or [_single_row(arguments, command, name)]
-    pipe = choosing.open_pipeline(arguments, command.task, name)
-    _note_offloading(arguments, pipe)
-    items = [_item(row, arguments, command, pipe) for row in rows]
-    if single:
-        return finish(_make(pipe, items[0], arguments), items[0].output, arguments)
-    return make_batch(pipe, items, arguments)
+    return _one(arguments, command, name) if rows is None else _many(arguments, command, name, rows)
 
 
-def make_batch(pipe: "Pipeline", items: "list[Item]", arguments: argparse.Namespace) -> int:
+def _one(arguments: argparse.Namespace, command: Command, name: str) -> int:
+    row = _single_row(arguments, command, name)
+    places.check(places.written(Path(row.output), sheet=arguments.contact_sheet), [row.given])
+    pipe = open_noting(arguments, command.task, name)
+    item = _item(row, arguments, command, pipe)
+    return finish(_make(pipe, item, arguments), item.output, arguments)
+
+
+def _many(arguments: argparse.Namespace, command: Command, name: str, rows: "list[Row]") -> int:
+    from cosmos_lab.pipelines.batch_files import Row
+    from cosmos_lab.pipelines.settings import EXAMPLE
+
+    problems, report = places.of_batch(
+        [None if row.problem else Path(row.output) for row in rows],
+        inputs=[command.given(arguments), *(row.given for row in rows)],
+        files=[arguments.batch_input_json, getattr(arguments, "batch_input_path", None)], report=arguments.report,
+    )  # fmt: skip
+    rows = [replace(row, problem=row.problem or problem) for row, problem in zip(rows, problems, strict=True)]
+    pipe = open_noting(arguments, command.task, name)
+    check_flags(pipe, _item(Row(label="", prompt=EXAMPLE), arguments, command, pipe))
+    return make_batch(pipe, [_item(row, arguments, command, pipe) for row in rows], arguments, report)
+
+
+def check_flags(pipe: "Pipeline", item: "Item") -> None:
+    """Raises ValueError where what all items share makes even this one impossible, whatever the input."""
+    import numpy as np
+
+    from cosmos_lab.pipelines.batch import plan
+    from cosmos_lab.pipelines.source import Source
+
+    blank = Source(pixels=np.zeros((1, 16, 16, 3), dtype=np.uint8), is_image=False, path=None, sha256="")
+    plan(pipe, replace(item, given=blank))
+
+
+def make_batch(pipe: "Pipeline", items: "list[Item]", arguments: argparse.Namespace, place: Path | None) -> int:
     """Make a batch, tell what becomes of each item, and end with a table and a report."""
     from cosmos_lab.pipelines.batch import generate_batch
 
-    place = arguments.report or _beside_outputs(items)
+    said = place or "none: no folder of the outputs can be written to; name a place with --report"
     try:
         report = generate_batch(
             pipe, items, overwrite=arguments.overwrite, keep_existing=getattr(arguments, "skip_existing_output", False),
             report_path=place, on_outcome=_tell, progress=not arguments.quiet,
         )  # fmt: skip
     except KeyboardInterrupt:
-        print(f"{'report':<14}{place}; the same command goes on with what is left")
+        print(f"{'report':<14}{said}; the same command goes on with what is left")
         raise
     print(f"\n{report.table()}\n")
     print(f"{pipe.name}: " + ", ".join(f"{count} {status}" for status, count in report.counts.items() if count))
-    if place:
-        print(f"{'report':<14}{report.problem or place}")
+    print(f"{'report':<14}{report.problem or said}")
     return int(not report.complete)
-
-
-def _beside_outputs(items: "list[Item]") -> Path | None:
-    """The report's place in the first folder of outputs that can be written to."""
-    for folder in dict.fromkeys(item.output.parent for item in items if item.output is not None):
-        existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        if existing.is_dir() and os.access(existing, os.W_OK):
-            return folder / "batch_report.json"
-    return None
 
 
 def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> int:
@@ -117,15 +134,14 @@ def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> int
     path = made.save(path)
     lines = [("picture" if made.is_image else "clip", path)]
     if arguments.contact_sheet:
-        sheet = path.with_name(f"{path.stem}_sheet.png")
+        sheet = places.sheet_of(path)
         video.write_image(sheet, made.contact_sheet())
         lines.append(("contact sheet", sheet))
     lines += [("prompts", path.with_suffix(".txt")), ("provenance", path.with_suffix(".json"))]
     for name, place in lines:
         print(f"{name:<14}{place}")
-    dropped = made.provenance["tokens"]["dropped"]
-    if dropped:
-        print(f"note          the prompt is too long: its last {dropped} tokens were not read")
+    if made.note:
+        print(f"{'note':<14}{made.note}")
     settings = made.provenance["settings"]
     print(f"{'checks':<14}guardrail {settings['guardrail']}, prompt {settings['refiner']}")
     print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
@@ -161,8 +177,11 @@ def _batch_rows(arguments: argparse.Namespace, command: Command) -> "list[Row] |
     unused = sorted(single & arguments.spelled)
     if unused:
         raise ValueError(f"{unused[0]} is for a single run; the batch file says it for each item, leave it out")
+    if not command.takes_path:
+        _require_given(arguments, command)
     if array is not None:
-        return read_array(array, given="input_video" if command.takes_path else None, output=command.output_field)
+        rows = read_array(array, given="input_video" if command.takes_path else None, output=command.output_field)
+        return [_named(row, command) for row in rows]
     folder = Path(arguments.video_save_folder or "outputs")
     rows = read_lines(lines, given="visual_input" if command.takes_path else None)
     return [replace(row, output=str(folder / f"{number}.mp4")) for number, row in enumerate(rows)]
@@ -171,12 +190,26 @@ def _batch_rows(arguments: argparse.Namespace, command: Command) -> "list[Row] |
 def _single_row(arguments: argparse.Namespace, command: Command, model: str) -> "Row":
     from cosmos_lab.pipelines.batch_files import Row
 
-    output, given = _output(arguments, command, model), command.given(arguments)
-    if output.suffix.lower() not in command.suffixes:
-        raise ValueError(f"--save_path {output}: the name must end in {' or '.join(command.suffixes)}")
-    if command.given_flag and command.needs_given and given is None:
+    unused = sorted(arguments.spelled.intersection(OF_BATCH))
+    if unused:
+        raise ValueError(f"{unused[0]} is for a batch; leave it out")
+    row = _named(Row(label="", output=str(_output(arguments, command, model))), command)
+    if row.problem:
+        raise ValueError(f"--save_path {row.problem}")
+    _require_given(arguments, command)
+    return replace(row, prompt=_prompt(arguments, command, model), given=command.given(arguments))
+
+
+def _named(row: "Row", command: Command) -> "Row":
+    """The row, with its problem where the output's name does not fit."""
+    if row.problem or Path(row.output).suffix.lower() in command.suffixes:
+        return row
+    return replace(row, problem=f"{row.output}: the name must end in {' or '.join(command.suffixes)}")
+
+
+def _require_given(arguments: argparse.Namespace, command: Command) -> None:
+    if command.given_flag and command.needs_given and command.given(arguments) is None:
         raise ValueError(f"{command.given_flag} is missing: name the image or clip to begin from")
-    return Row(label="", prompt=_prompt(arguments, command, model), given=given, output=str(output))
 
 
 def _output(arguments: argparse.Namespace, command: Command, model: str) -> Path:
@@ -211,11 +244,9 @@ def _prompt(arguments: argparse.Namespace, command: Command, model: str) -> str:
 def _item(row: "Row", arguments: argparse.Namespace, command: Command, pipe: "Pipeline") -> "Item":
     from cosmos_lab.pipelines.batch import Item
 
-    output, problem = None if row.output is None else Path(row.output), row.problem
-    if not problem and output.suffix.lower() not in command.suffixes:
-        problem = f"{output}: the name must end in {' or '.join(command.suffixes)}"
     return Item(
-        label=row.label, task=command.task, output=output, prompt=row.prompt, problem=problem,
+        label=row.label, task=command.task, prompt=row.prompt, problem=row.problem,
+        output=None if row.output is None else Path(row.output),
         given=command.given(arguments) if row.given is None else row.given,
         arguments={name: getattr(arguments, name) for name in command.own},
         options=choosing.options(arguments, pipe.card),
@@ -227,8 +258,9 @@ def _tell(outcome: "Outcome") -> None:
     print(f"{outcome.status:<8}{outcome.label}  {outcome.output}{said}", flush=True)
 
 
-def _note_offloading(arguments: argparse.Namespace, pipe: "Pipeline") -> None:
-    from cosmos_lab.cli.absent import offloading
-
-    for flag in offloading(arguments, pipe.card):
+def open_noting(arguments: argparse.Namespace, task: str, name: str) -> "Pipeline":
+    """Load the model, and say which flags it has no use for."""
+    pipe = choosing.open_pipeline(arguments, task, name)
+    for flag in absent.offloading(arguments, pipe.card):
         print(f"{'note':<14}{flag}: {pipe.name} has nothing to offload")
+    return pipe

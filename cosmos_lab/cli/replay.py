@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cosmos_lab.cli import making
+from cosmos_lab.cli import making, places
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     provenance = read_provenance(arguments.file)
     original = _saved(Path(arguments.file))
-    image = provenance["settings"]["task"] == "text2image"
-    suffix = original.suffix if original else (".jpg" if image else ".mp4")
-    stem = Path(arguments.file).with_suffix("")
-    path = Path(arguments.save_path or stem.with_name(f"{stem.name}_replay{suffix}"))
+    path = _output(arguments, provenance, original)
+    # What it is compared with must still be there afterwards, as must its provenance and input.
+    needed = [original, Path(arguments.file).with_suffix(".json"), (provenance["input"] or {}).get("path")]
+    places.check(places.written(path, sheet=arguments.contact_sheet), needed)
     try:
         made = replay(arguments.file, progress=not arguments.quiet)
     except ValueError as error:
@@ -34,6 +34,18 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{'replay':<14}{'the same bytes as' if same else 'other bytes than'} {original}")
         return code if same else 1
     return code
+
+
+def _output(arguments: argparse.Namespace, provenance: dict[str, object], original: Path | None) -> Path:
+    """The place to write to. Raises ValueError for a suffix that does not fit."""
+    image = provenance["settings"]["num_pixel_frames"] == 1
+    allowed = (*making.PICTURES, ".mp4") if image else (".mp4",)
+    suffix = original.suffix if original else allowed[0]
+    stem = Path(arguments.file).with_suffix("")
+    path = Path(arguments.save_path or stem.with_name(f"{stem.name}_replay{suffix}"))
+    if path.suffix.lower() not in allowed:
+        raise ValueError(f"--save_path {path}: the name must end in {' or '.join(allowed)}")
+    return path
 
 
 def _saved(file: Path) -> Path | None:

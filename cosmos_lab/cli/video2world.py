@@ -15,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--num_generations", type=int, help="not there yet")
     group.add_argument("--num_critic_trials", type=int, help="not there yet")
     group.add_argument("--skip_generation", action="store_true", help="not there yet")
+    group.add_argument("--gr00t_variant", help="not there yet")
+    group.add_argument("--prompt_prefix", help="not there yet")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from cosmos_lab.diffusion.conditioning import (
     frame_mask,
 )
 from cosmos_lab.diffusion.denoiser import Denoiser, make_denoiser
+from cosmos_lab.diffusion.difference import Difference
 from cosmos_lab.diffusion.guidance import Guidance
 from cosmos_lab.diffusion.parametrization import EDM, Coefficients, Flow, RectifiedFlow
 from cosmos_lab.diffusion.schedules import (
@@ -30,6 +31,7 @@ __all__ = [
     "Coefficients",
     "Condition",
     "Denoiser",
+    "Difference",
     "Flow",
     "FrameReplacement",
     "Guidance",

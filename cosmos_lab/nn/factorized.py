@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cosmos_lab.nn.official_rounding import rounds_officially
 from cosmos_lab.nn.streaming import Stream
 
 
@@ -78,7 +79,8 @@ class PointConv(nn.Module):
 class FrameNorm(nn.Module):
     """GroupNorm with one group over (C, H, W) of each latent frame, so that no frame sees a later one.
 
-    Written out in float32 rather than as `group_norm`, whose CUDA kernel would leave the channels-last layout.
+    In float32 written out rather than as `group_norm`, whose CUDA kernel leaves the channels-last layout. In half
+    precision that kernel rounds mean and deviation, which the official module's results contain.
     """
 
     def __init__(self, channels: int) -> None:
@@ -86,6 +88,8 @@ class FrameNorm(nn.Module):
         self.norm = nn.GroupNorm(1, channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
+        if rounds_officially(x):
+            return channels_last(per_frame(self.norm, x))
         var, mean = torch.var_mean(x.float(), dim=(1, 3, 4), keepdim=True, correction=0)
         weight, bias = (p.float()[:, None, None, None] for p in (self.norm.weight, self.norm.bias))
         scale = torch.rsqrt(var + self.norm.eps) * weight

@@ -3,24 +3,34 @@
 One level turns every 2x2x2 cube of a channel into eight sub-bands. With s = +1 for a low-pass letter and s = -1 for a
 high-pass one, the band (time, height, width) is the sum over the cube of x[i, j, k] * s_t^i * s_h^j * s_w^k, divided by
 8: band LLL is the mean of the cube. The inverse is the same butterfly without the division.
+
+The official code multiplies by sqrt(1/2) along each axis instead, and divides or multiplies by sqrt(8) per level. That
+is the same in real numbers, but not in half precision, where sqrt(1/2) is 181/256 and each axis rounds.
 """
+
+import math
+from collections.abc import Callable
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from cosmos_lab.nn.official_rounding import rounds_officially
+
+_ROUNDED_SQRT_HALF = 181 / 256  # in bfloat16 and in float16 alike
+
 
 def haar_analysis(x: Tensor, patch_size: int) -> Tensor:
     """Transform log2(p) levels, (B, C, T, H, W) -> (B, p^3 * C, T/p, H/p, W/p); bands lead channels, LLL first."""
     for _ in range(levels_of(patch_size)):
-        x = _split(x) / 8
+        x = _split(x, _analysis_filters) / math.sqrt(8) if rounds_officially(x) else _split(x, _butterfly) / 8
     return x
 
 
 def haar_synthesis(x: Tensor, patch_size: int) -> Tensor:
     """Invert `haar_analysis`, (B, p^3 * C, T, H, W) -> (B, C, T * p, H * p, W * p)."""
     for _ in range(levels_of(patch_size)):
-        x = _merge(x)
+        x = _merge(x, _synthesis_filters) * math.sqrt(8) if rounds_officially(x) else _merge(x, _butterfly)
     return x
 
 
@@ -49,15 +59,25 @@ def _butterfly(x: Tensor) -> Tensor:
     return torch.stack([x[0] + x[1], x[0] - x[1]])
 
 
-def _split(x: Tensor) -> Tensor:
-    x = _butterfly(rearrange(x, "b c (t p) h w -> p b c t h w", p=2))
-    x = _butterfly(rearrange(x, "i b c t (h p) w -> p i b c t h w", p=2))
-    x = _butterfly(rearrange(x, "j i b c t h (w p) -> p i j b c t h w", p=2))
+def _analysis_filters(x: Tensor) -> Tensor:
+    """As a convolution does: the products are added in float32, and the sum is rounded."""
+    return _butterfly(x.float() * _ROUNDED_SQRT_HALF).to(x.dtype)
+
+
+def _synthesis_filters(x: Tensor) -> Tensor:
+    """As one transposed convolution per band does: each product is rounded, and so is their sum."""
+    return _butterfly(x * _ROUNDED_SQRT_HALF)
+
+
+def _split(x: Tensor, pair: Callable[[Tensor], Tensor]) -> Tensor:
+    x = pair(rearrange(x, "b c (t p) h w -> p b c t h w", p=2))
+    x = pair(rearrange(x, "i b c t (h p) w -> p i b c t h w", p=2))
+    x = pair(rearrange(x, "j i b c t h (w p) -> p i j b c t h w", p=2))
     return rearrange(x, "k i j b c t h w -> b (i j k c) t h w")
 
 
-def _merge(x: Tensor) -> Tensor:
-    x = _butterfly(rearrange(x, "b (i j k c) t h w -> k i j b c t h w", i=2, j=2, k=2))
-    x = _butterfly(rearrange(x, "k i j b c t h w -> j i b c t h (w k)"))
-    x = _butterfly(rearrange(x, "j i b c t h w -> i b c t (h j) w"))
+def _merge(x: Tensor, pair: Callable[[Tensor], Tensor]) -> Tensor:
+    x = pair(rearrange(x, "b (i j k c) t h w -> k i j b c t h w", i=2, j=2, k=2))
+    x = pair(rearrange(x, "k i j b c t h w -> j i b c t h (w k)"))
+    x = pair(rearrange(x, "j i b c t h w -> i b c t (h j) w"))
     return rearrange(x, "i b c t h w -> b c (t i) h w")

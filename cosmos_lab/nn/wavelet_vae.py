@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cosmos_lab.nn.factorized import Downsample, FactorizedConv, FrameNorm, PointConv, Upsample, channels_last
 from cosmos_lab.nn.frame_counts import check_latents, check_pixels, check_range, latent_frames, pixel_frames
 from cosmos_lab.nn.haar import haar_synthesis, levels_of, patch, unpatch
+from cosmos_lab.nn.official_rounding import attention, silu
 from cosmos_lab.nn.streaming import Stream
 
 
@@ -220,7 +220,7 @@ class Encoder(nn.Module):
         x = self.conv_in(channels_last(patch(pixels, self.patch_size)))
         for level in self.down:
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+        return self.conv_out(silu(self.norm_out(self.mid(x))))
 
 
 class Decoder(nn.Module):
@@ -245,7 +245,7 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z, stream), stream)
         for level in reversed(self.up):
             x = level(x, stream)
-        x = self.conv_out(F.silu(self.norm_out(x)), stream)
+        x = self.conv_out(silu(self.norm_out(x)), stream)
         at_the_head = stream is None or stream.is_first_chunk
         return unpatch(x, self.patch_size) if at_the_head else haar_synthesis(x, self.patch_size)
 
@@ -301,8 +301,8 @@ class ResBlock(nn.Module):
         self.nin_shortcut = PointConv(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)), stream)
-        return self.conv2(F.silu(self.norm2(h)), stream) + self.nin_shortcut(x)
+        h = self.conv1(silu(self.norm1(x)), stream)
+        return self.conv2(silu(self.norm2(h)), stream) + self.nin_shortcut(x)
 
 
 class SpatialAttention(nn.Module):
@@ -315,9 +315,9 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        q, k, v = (rearrange(x, "b c t h w -> (b t) 1 (h w) c") for x in self._qkv(h))
-        out = F.scaled_dot_product_attention(q, k, v)
-        return x + self.proj_out(rearrange(out, "(b t) 1 (h w) c -> b c t h w", t=x.shape[2], h=x.shape[3]))
+        q, k, v = (rearrange(x, "b c t h w -> (b t) (h w) c") for x in self._qkv(h))
+        out = attention(q, k, v)
+        return x + self.proj_out(rearrange(out, "(b t) (h w) c -> b c t h w", t=x.shape[2], h=x.shape[3]))
 
     def _qkv(self, h: Tensor) -> Iterator[Tensor]:
         """Queries, keys and values with their features side by side in memory, as fused kernels need them."""
@@ -329,12 +329,12 @@ class TemporalAttention(SpatialAttention):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         h = self.norm(x)
-        q, k, v = (rearrange(x, "b c t h w -> (b h w) 1 t c") for x in self._qkv(h))
+        q, k, v = (rearrange(x, "b c t h w -> (b h w) t c") for x in self._qkv(h))
         if stream is not None:
             k, v = stream.collect(self, torch.stack([k, v]))
         # A stream brings one latent frame at a time, which sees all that there were.
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=stream is None)
-        out = rearrange(out, "(b h w) 1 t c -> b c t h w", h=x.shape[3], w=x.shape[4])
+        out = attention(q, k, v, is_causal=stream is None)
+        out = rearrange(out, "(b h w) t c -> b c t h w", h=x.shape[3], w=x.shape[4])
         return x + self.proj_out(channels_last(out))
 
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from cosmos_lab import diffusion
 from cosmos_lab.config import Sampling
 from cosmos_lab.diffusion.conditioning import Condition
+from cosmos_lab.diffusion.denoiser import Denoiser
+from cosmos_lab.diffusion.difference import Difference
 from cosmos_lab.diffusion.guidance import Guidance
 from cosmos_lab.diffusion.parametrization import Parametrization
-from cosmos_lab.diffusion.solvers import Denoise, Step
+from cosmos_lab.diffusion.solvers import Step
 from cosmos_lab.noise import Keyed, Noise, Official
 
 SOLVERS = {"euler": diffusion.euler, "heun": diffusion.heun, "midpoint": diffusion.midpoint, "ab2": diffusion.ab2}
@@ -40,8 +42,10 @@ def sigmas(sampling: Sampling, num_steps: int) -> Tensor:
 
 
 def noise_source(sampling: Sampling, seed: int) -> Noise:
-    """Keyed noise, or the generation's official draw."""
-    return Keyed(seed) if sampling.noise == "keyed" else Official(seed)
+    """Keyed noise, or the generation's official draws, of which Predict1 has none for the initial noise."""
+    if sampling.noise == "keyed":
+        return Keyed(seed)
+    return Official(seed, purposes=("augment",)) if sampling.condition == "state" else Official(seed)
 
 
 def initial_state(sampling: Sampling, noise: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -99,7 +103,7 @@ def condition(
     if sampling.condition == "replace":
         return diffusion.FrameReplacement(latents=latents, mask=mask, sigma_conditional=level)
     if sampling.augment_noise == "each":
-        draw = _each(noise, latents, grid)
+        draw = _each(noise, latents, grid, "augment")
     else:
         draw = noise(latents.shape, purpose="augment").to(latents.device)
     common = {"latents": latents, "mask": mask, "noise": draw, "sigma_data": sampling.sigma_data}
@@ -109,25 +113,44 @@ def condition(
     return diffusion.AugmentedFrames(**common, sigma_augment=level, augment_dtype=augment_dtype)
 
 
-def _each(noise: Noise, latents: Tensor, grid: Tensor | None) -> Callable[[float, int], Tensor]:
+def _each(noise: Noise, latents: Tensor, grid: Tensor | None, purpose: str) -> Callable[[float, int], Tensor]:
     """Noise of its own for each evaluation, by noise level and branch."""
     if grid is None:
         raise ValueError("noise for each evaluation is drawn by its noise level: pass grid")
 
     def draw(sigma: float, branch: int) -> Tensor:
         step = int((grid - sigma).abs().argmin())
-        return noise(latents.shape, purpose="augment", step=step, branch=branch).to(latents.device)
+        return noise(latents.shape, purpose=purpose, step=step, branch=branch).to(latents.device)
 
     return draw
 
 
+def difference(
+    sampling: Sampling, target: Denoiser, source: Denoiser, latents: Tensor, *, noise: Noise, grid: Tensor
+) -> Difference:
+    """What changes about `latents` from `source` to `target`, under noise of its own at each level of the grid."""
+    draw = _each(noise, latents, grid, "edit")
+
+    def noised(sigma: Tensor) -> Tensor:
+        return edit_state(sampling, latents, draw(float(sigma), 0), sigma=sigma, first=False, dtype=target.dtype)
+
+    return Difference(target=target, source=source, latents=latents, noised=noised)
+
+
 def walk(
-    sampling: Sampling, denoise: Denoise, x: Tensor, grid: Tensor, *, start: int = 0, given: Condition | None = None
+    sampling: Sampling, denoise: Denoiser | Difference, x: Tensor, grid: Tensor, *, start: int = 0
 ) -> Iterator[Step]:
-    """The steps of the card's solver, from noise level `start` of the grid on."""
+    """The steps of the card's solver, from noise level `start` of the grid on.
+
+    They are Euler's for a `Difference`: its noise is another one at each level, so what a solver of higher order
+    remembers of the level before does not hold.
+    """
+    if isinstance(denoise, Difference):
+        return diffusion.euler(denoise, x, grid, start=start, final_step="none" if grid[-1] == 0 else "denoise")
     if sampling.solver == "unipc":
         return diffusion.unipc(denoise, x, grid, start=start)
     if sampling.precision == "mixed":
+        given = denoise.condition
         replace = given.state if isinstance(given, diffusion.Predict1Frames) else None
         return diffusion.euler(denoise, x, grid, start=start, arithmetic=torch.float32, replace=replace)
     return SOLVERS[sampling.solver](denoise, x, grid, start=start, final_step=sampling.final_step)

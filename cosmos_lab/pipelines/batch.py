@@ -3,13 +3,13 @@
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
 
-from cosmos_lab.files import write_json
+from cosmos_lab.files import check_writable, sha256, write_json
 from cosmos_lab.pipelines.call import Call
 from cosmos_lab.pipelines.edit import edit
 from cosmos_lab.pipelines.generate import Pipeline
@@ -94,18 +94,18 @@ def generate_batch(
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     progress: bool = True,
 ) -> Report:
-    """Make and save every item; ValueError, OSError and MemoryError of an item are its own failure.
+    """Make and save every item; an exception of an item, short of an interruption, is its own failure.
 
-    An output whose provenance says what would be made now (prompt, seed, settings, input, weights) is kept, unless
-    `overwrite`; `keep_existing` keeps any output that is there. The report is written at the end, also after an
-    interruption, which is then raised again. Raises OSError where it cannot be written before the work begins.
+    An output that is whole and whose provenance says what would be made now (prompt, seed, settings, input, weights)
+    is kept, unless `overwrite`; `keep_existing` keeps any output that is there. The report is written at the end, also
+    after an interruption, which is then raised again. Raises OSError where it cannot be written before the work begins.
     """
     batch = _Batch(pipe, items, overwrite=overwrite, keep_existing=keep_existing, tell=on_outcome, progress=progress)
     if report_path is not None:
         # Now, because it would be a pity to learn after hours that it cannot be written.
         batch.report().save(report_path)
     try:
-        batch.plan()
+        batch.plan({} if report_path is None else {Path(report_path).resolve(): "the report"})
         batch.paint()
         batch.make()
     finally:
@@ -129,12 +129,13 @@ def plan(pipe: Pipeline, item: Item) -> Call | LongCall:
 
 
 def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
-    """Whether `output` and the provenance beside it are there and are what the call would make."""
-    if not output.is_file():
-        return False
+    """Whether `output`, its prompts and its provenance are there and are what the call would make."""
     try:
         before = read_provenance(output)
+        whole = before.get("file") == {"sha256": sha256(output)} and output.with_suffix(".txt").is_file()
     except FAILURES:
+        return False
+    if not whole:
         return False
     now = json.loads(json.dumps(pipe.provenance(call)))
     same = _fingerprints(before) == _fingerprints(now) and _same_painter(pipe, before)
@@ -144,12 +145,35 @@ def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
 def _same_painter(pipe: Pipeline, before: Mapping[str, object]) -> bool:
     """Whether the model that painted the first pixel frame is still the same, as far as its files are there to tell."""
     weights = getattr(pipe.open_first_frame, "weights", lambda: None)()
-    return weights is None or not before["painter"] or before["painter"]["weights"] == weights
+    return weights is None or not before["painter"] or before["painter"].get("weights") == weights
 
 
 def _fingerprints(provenance: Mapping[str, object]) -> tuple[str | None, str | None]:
     """Of the input, wherever it lies, and the text encoder's dtype, which the weights' digest does not hold."""
     return (provenance["input"] or {}).get("sha256"), provenance["loaded"].get("text_dtype")
+
+
+def _follow_input(pipe: Pipeline, call: Call | LongCall, output: Path) -> None:
+    """Let the provenance of a kept clip name the place where its input lies now, so that `replay` finds it."""
+    before, now = read_provenance(output), pipe.provenance(call)["input"]
+    if before["input"] != now:
+        # Where nothing may be written, the clip is still the right one.
+        with suppress(OSError):
+            write_json(output.with_suffix(".json"), {**before, "input": now})
+
+
+def _claim(written: dict[Path, str], item: Item) -> None:
+    """Note who writes an item's files. Raises ValueError where another one writes them already."""
+    files = [file.resolve() for file in _files(item.output)]
+    for file in files:
+        if file in written:
+            raise ValueError(f"{file.name} is written by {written[file]} already; choose another name")
+    written.update(dict.fromkeys(files, item.label))
+
+
+def _files(output: Path) -> list[Path]:
+    """The clip or picture, its prompts and its provenance."""
+    return [output.with_suffix(suffix) for suffix in (output.suffix, ".txt", ".json")]
 
 
 class _Batch:
@@ -166,20 +190,26 @@ class _Batch:
         self.waiting: dict[int, Source | None] = {}
         self.outcomes: dict[int, Outcome] = {}
 
-    def plan(self) -> None:
-        """Check all items before the first is made, so that mistakes show at once."""
-        outputs: dict[Path, str] = {}
+    def plan(self, written: dict[Path, str]) -> None:
+        """Check all items before the first is made, so that mistakes show at once; `written` is who writes what."""
         for number, item in enumerate(self.items):
             with self._failing(number):
                 call = plan(self.pipe, item)
-                if item.output.resolve() in outputs:
-                    raise ValueError(f"{item.output} is the output of {outputs[item.output.resolve()]} already")
-                outputs[item.output.resolve()] = item.label
-                existing = self.keep_existing and item.output.is_file()
-                if existing or (not self.overwrite and is_made(self.pipe, call, item.output)):
+                _claim(written, item)
+                if self._keeps(call, item.output):
                     self._done(number, "kept")
-                else:
-                    self.waiting[number] = None
+                    continue
+                for file in _files(item.output):
+                    check_writable(file)
+                self.waiting[number] = None
+
+    def _keeps(self, call: Call | LongCall, output: Path) -> bool:
+        if self.keep_existing and output.is_file():
+            return True
+        kept = not self.overwrite and is_made(self.pipe, call, output)
+        if kept:
+            _follow_input(self.pipe, call, output)
+        return kept
 
     def paint(self) -> None:
         """All first pixel frames before any clip: the model that paints them is loaded once, and freed again."""
@@ -199,8 +229,9 @@ class _Batch:
                 continue
             item, begin = self.items[number], perf_counter()
             with self._failing(number, begin):
-                plan(self.pipe, item).given(first_frame).run(self.pipe, progress=self.progress).save(item.output)
-                self._done(number, "made", begin=begin)
+                made = plan(self.pipe, item).given(first_frame).run(self.pipe, progress=self.progress)
+                made.save(item.output)
+                self._done(number, "made", message=made.note, begin=begin)
 
     def report(self) -> Report:
         left = (Outcome(label=item.label, output=str(item.output or ""), status="left") for item in self.items)
@@ -217,8 +248,9 @@ class _Batch:
 
     @contextmanager
     def _failing(self, number: int, begin: float | None = None) -> Iterator[None]:
-        """An item's exception is its outcome."""
+        """An item's exception is its outcome; one that was not foreseen is named, and costs the others nothing."""
         try:
             yield
-        except FAILURES as error:
-            self._done(number, "failed", message=str(error), begin=begin)
+        except Exception as error:
+            said = str(error) if isinstance(error, FAILURES) else ""
+            self._done(number, "failed", message=said or f"{type(error).__name__}: {error}", begin=begin)

@@ -25,7 +25,7 @@ def read_array(path: str | Path, *, given: str | None, output: str) -> list[Row]
     """
     text = read_text(path)
     try:
-        entries = json.loads(text)
+        entries = parse(text)
     except json.JSONDecodeError as error:
         place = f"{path}, item {_item_at(text, error.pos)}, line {error.lineno}, column {error.colno}"
         raise ValueError(f"{place}: {error.msg}; the file holds a JSON array: {_example(given, output)}") from error
@@ -50,7 +50,8 @@ def read_lines(path: str | Path, *, given: str | None, needs_prompt: bool = True
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[str, str]]:
     """("line N", text) of the lines of a file that are not blank."""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    # Not splitlines: a prompt may hold the line separators of Unicode.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             yield f"line {number}", line
 
@@ -66,11 +67,30 @@ def read_text(path: str | Path) -> str:
         raise ValueError(f"{path} is no UTF-8 text: {error}") from error
 
 
+def parse(text: str) -> object:
+    """The value of JSON text. Raises JSONDecodeError, also for what is JSON but too large to be read."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise json.JSONDecodeError(f"too deep or too long to be read ({error})", text, 0) from error
+
+
+def broken_text(entry: object) -> str:
+    """What is wrong with the characters of an entry, or nothing: half a character can be neither read nor written."""
+    try:
+        json.dumps(entry, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"{ascii(error.object[error.start])} is half a character, write the whole one"
+    return ""
+
+
 def _item_at(text: str, position: int) -> int:
     """The number of the array's item that holds a position of its text: one more than whole items stand before it."""
     while (position := text.rfind(",", 0, position)) > 0:
         try:
-            return len(json.loads(text[:position] + "]")) + 1
+            return len(parse(text[:position] + "]")) + 1
         except json.JSONDecodeError:
             continue
     return 1
@@ -78,7 +98,7 @@ def _item_at(text: str, position: int) -> int:
 
 def _line(label: str, text: str, given: str | None, required: tuple[str, ...]) -> Row:
     try:
-        entry = json.loads(text)
+        entry = parse(text)
     except json.JSONDecodeError as error:
         return Row(label=label, problem=f"no JSON at column {error.colno}: {error.msg}")
     return _row(label, entry, given, None, required)
@@ -87,6 +107,8 @@ def _line(label: str, text: str, given: str | None, required: tuple[str, ...]) -
 def _row(label: str, entry: object, given: str | None, output: str | None, required: tuple[str, ...]) -> Row:
     if not isinstance(entry, dict):
         return Row(label=label, problem=f"an object was expected, not {json.dumps(entry)[:40]}")
+    if broken := broken_text(entry):
+        return Row(label=label, problem=broken)
     fields = {"prompt": "prompt"} | ({"given": given} if given else {}) | ({"output": output} if output else {})
     values = {ours: entry[theirs] for ours, theirs in fields.items() if theirs in entry}
     absent = [name for name in required if name not in entry]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from torch import Tensor
 
 from cosmos_lab.diffusion.denoiser import Denoiser
+from cosmos_lab.diffusion.difference import Difference
 from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines.settings import Settings
 from cosmos_lab.pipelines.source import Source
@@ -62,7 +63,7 @@ class Start:
     `first_step` counts in the grid; None is past its end, for an edit that changes nothing.
     """
 
-    denoiser: Denoiser = field(repr=False)
+    denoiser: Denoiser | Difference = field(repr=False)
     x: Tensor = field(repr=False)
     sigmas: Tensor = field(repr=False)
     first_step: int | None = 0

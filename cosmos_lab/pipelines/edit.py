@@ -3,6 +3,9 @@
 The input's latents are noised to a level in the middle of the grid and denoised from there under a new prompt: the
 more noise, the less remains of the input. Predict2 first edits the first pixel frame with its text2image model, and
 the clip is then denoised with that picture as its given beginning (`painter.painted`).
+
+Told also what the input shows, an edit follows the difference between both prompts instead (FlowEdit,
+`diffusion.Difference`): it changes what they disagree on and leaves the rest in place.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,8 +16,9 @@ from torch import Tensor
 
 from cosmos_lab.config import Card
 from cosmos_lab.diffusion.schedules import sdedit_start
+from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines import assembly
-from cosmos_lab.pipelines.call import Call, generating
+from cosmos_lab.pipelines.call import Call, Start, generating
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.settings import Options, Settings, by_hand, resolve
 from cosmos_lab.pipelines.source import Source
@@ -35,17 +39,21 @@ class Edit:
         options = {**options, "num_steps": settings.num_steps, "num_pixel_frames": 1}
         return edit.plan(painter, first, settings.prompt, strength=settings.image_strength, **options)
 
-    def begin(self, pipe: Pipeline, settings: Settings, noise: Tensor, grid: Tensor) -> tuple[Tensor, int | None]:
-        """The first state and its place in the grid; the latents themselves and None for strength 0."""
-        sampling = pipe.card.sampling
+    def begin(self, pipe: Pipeline, settings: Settings, start: Start, *, initial: Tensor, noise: Noise) -> Start:
+        """Where the edit begins, made of where generation from the `initial` noise would; strength 0 ends there."""
+        sampling, grid = pipe.card.sampling, start.sigmas
         latents = pipe.model.vae.encode(self._to_network(pipe, settings)).float() * sampling.sigma_data
         first = sdedit_start(settings.num_steps, settings.strength)
         if first == settings.num_steps:
-            return latents, None
-        state = assembly.edit_state(
-            sampling, latents, noise, sigma=grid[first], first=first == 0, dtype=pipe.dtype
-        )  # fmt: skip
-        return state, first
+            return replace(start, x=latents, first_step=None)
+        anew = first == 0 and sampling.full_edit == "noise"
+        if settings.source_prompt is None or anew:
+            x = assembly.edit_state(sampling, latents, initial, sigma=grid[first], first=first == 0, dtype=pipe.dtype)
+            return replace(start, x=x, first_step=first)
+        text = pipe.model.text.encode([settings.source_prompt])
+        shown = replace(start.denoiser, text=(text, *start.denoiser.text[1:]))
+        changes = assembly.difference(sampling, start.denoiser, shown, latents, noise=noise, grid=grid)
+        return replace(start, denoiser=changes, x=latents, first_step=first)
 
     def pixels(self, card: Card, settings: Settings) -> np.ndarray:
         """The input in the size of the output, uint8 `(T, H, W, 3)`: the edit of strength 0."""
@@ -71,6 +79,7 @@ def edit(
     *,
     strength: float = 0.8,
     image_strength: float | None = None,
+    source_prompt: str | None = None,
     **options: Unpack[Options],
 ) -> Call:
     """Edit a clip (SDEdit): noise its latents to the level of step `int(N (1 - strength))`, then denoise.
@@ -79,10 +88,13 @@ def edit(
     where it is too short. strength: from 0, which returns the input in the output's size, to 1, generation from noise
     (officially from the input under the most noise). image_strength: that of the first pixel frame, which is edited
     as a picture first and then given; None is 0.4 where the card lets another model paint it, and no such phase
-    elsewhere. Raises ValueError, naming the fix, for a strength outside 0 to 1 and for what the model cannot do.
+    elsewhere. source_prompt: what the input shows, as `prompt` says what it should show; then only what they differ in
+    is changed (FlowEdit), and no picture is edited first. Raises ValueError, naming the fix, for a strength outside 0
+    to 1 and for what the model cannot do.
     """
     card = pipe.under(options.get("conventions")).card
-    if image_strength is None and pipe.open_first_frame is not None:
+    _check_source_prompt(source_prompt, image_strength, options)
+    if image_strength is None and source_prompt is None and pipe.open_first_frame is not None:
         image_strength = IMAGE_STRENGTH
     for given in (strength, image_strength):
         if given is not None:
@@ -96,10 +108,21 @@ def edit(
     )  # fmt: skip
     settings = replace(
         settings, task="video2video" if clips else "text2image", strength=float(strength),
-        image_strength=None if image_strength is None else float(image_strength),
+        image_strength=None if image_strength is None else float(image_strength), source_prompt=source_prompt,
     )  # fmt: skip
     source = Source.first(video, num_pixel_frames=settings.num_pixel_frames, alpha=card.pictures.alpha)
     return Call(
         settings=settings, conventions=card.conventions, replacing=by_hand(options),
         output=options.get("output", "pixels"), edit=Edit(source=source),
     )  # fmt: skip
+
+
+def _check_source_prompt(source_prompt: str | None, image_strength: float | None, options: Options) -> None:
+    if source_prompt is None:
+        return
+    if not isinstance(source_prompt, str) or not source_prompt.strip():
+        raise ValueError("source_prompt is a text that says what the input shows; leave it away if nobody knows")
+    if image_strength is not None:
+        raise ValueError("source_prompt edits the clip in one go; leave image_strength away")
+    if isinstance(options.get("noise"), Tensor):
+        raise ValueError("source_prompt takes noise of its own for every step; give a source of noise, not a tensor")

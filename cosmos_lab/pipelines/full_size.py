@@ -215,7 +215,7 @@ def _call(pipe: Pipeline, workload: Workload, num_steps: int | None) -> Call:
 
 
 def _walk(pipe: Pipeline, start: Start) -> Iterator[Step]:
-    return assembly.walk(pipe.card.sampling, start.denoiser, start.x, start.sigmas, given=start.denoiser.condition)
+    return assembly.walk(pipe.card.sampling, start.denoiser, start.x, start.sigmas)
 
 
 @torch.no_grad()

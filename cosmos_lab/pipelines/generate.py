@@ -5,7 +5,6 @@ prompt -> text embedding;  given pixel frames -> given latents;  noise -> solver
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -14,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosmos_lab import __version__, video
+from cosmos_lab import catalog, video
 from cosmos_lab.conventions import apply
 from cosmos_lab.diffusion.denoiser import make_denoiser
 from cosmos_lab.diffusion.solvers import Step
 from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines import assembly
 from cosmos_lab.pipelines.call import Call, Start
-from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation, Timing
+from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation, Timing, versions
 from cosmos_lab.pipelines.loaded import to_json
 from cosmos_lab.pipelines.memory import enough_memory
 from cosmos_lab.pipelines.painter import Painter, painted
@@ -192,11 +191,11 @@ class Pipeline:
             fps=torch.tensor([settings.fps]) if self.card.dit.fps_modulation else None,
             batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
         )  # fmt: skip
-        x, first = assembly.initial_state(sampling, initial, self.dtype), 0
-        if call.edit is not None:
-            with timing.stage("encode"):
-                x, first = call.edit.begin(self, settings, initial, grid)
-        return Start(denoiser=denoiser, x=x, sigmas=grid, first_step=first)
+        start = Start(denoiser=denoiser, x=assembly.initial_state(sampling, initial, self.dtype), sigmas=grid)
+        if call.edit is None:
+            return start
+        with timing.stage("encode"):
+            return call.edit.begin(self, settings, start, initial=initial, noise=source)
 
     def _trajectory(self, call: Call) -> Iterator[Step]:
         with enough_memory(call.size):
@@ -206,10 +205,7 @@ class Pipeline:
         """The solver's steps. Gradients are off around each step only, not around the code between them."""
         if start.first_step is None:
             return
-        steps = assembly.walk(
-            self.card.sampling, start.denoiser, start.x, start.sigmas, start=start.first_step,
-            given=start.denoiser.condition,
-        )  # fmt: skip
+        steps = assembly.walk(self.card.sampling, start.denoiser, start.x, start.sigmas, start=start.first_step)
         while True:
             with torch.no_grad():
                 step = next(steps, None)
@@ -270,26 +266,27 @@ class Pipeline:
 
         Its input is what was given; a first pixel frame that a model painted is known by that one's name and weights.
         """
-        first, read = call.first, self.model.text.tokenize([call.settings.prompt])
+        first = call.first
+        read = self.model.text.tokenize([call.settings.prompt, call.settings.source_prompt or ""])
         painter = None if first.source is None else first.source.painter
         given = first.source if painter is None else None
         source = given if first.edit is None else first.edit.source
         return {
             "provenance": PROVENANCE_VERSION,
-            "model": self.name,
+            "model": _place(self.name),
             "weights": self.model.digest,
             "loaded": self.loaded,
             "conventions": first.conventions,
             "like": self.card.like,
             "settings": described(call.settings),
-            "tokens": {"kept": int(read.mask.sum()), "dropped": read.dropped[0]},
+            "tokens": {"kept": int(read.mask[0].sum()), "dropped": read.dropped[0], "source_dropped": read.dropped[1]},
             "input": None if source is None else source.described(),
             "painter": painter,
             "given_by_hand": {name: _fingerprint(value) for name, value in first.replacing.items()},
             "output": first.output,
             "device": self.device.type,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "versions": {"cosmos_lab": __version__} | {name: version(name) for name in ("torch", "transformers")},
+            "versions": versions(),
         }
 
 
@@ -335,8 +332,15 @@ def load(
         model = load_any(name, dit_path=dit_path, ema=ema, lora=lora, like=like, **options)
     first = model.card.first_frame
     painter = Painter(name=first, options=options) if first else None
-    loaded = {"checkpoints": checkpoints, "text_dtype": text_dtype, "dit_path": dit_path, "ema": ema, "lora": lora}
+    loaded = {"checkpoints": _place(checkpoints), "dit_path": _place(dit_path), "text_dtype": text_dtype}
+    loaded |= {"ema": ema, "lora": lora}
     return Pipeline(model, str(name), open_first_frame=painter, loaded=to_json(loaded))
+
+
+def _place(name: str | Path | None) -> str | Path | None:
+    """What finds a model from any folder: its card's name, or the whole path."""
+    is_path = name is not None and str(name) not in catalog.cards() and Path(name).exists()
+    return str(Path(name).resolve()) if is_path else name
 
 
 def _fingerprint(value: Noise | Tensor) -> str:

@@ -5,16 +5,23 @@ import html
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from torch import Tensor
 
-from cosmos_lab import video
-from cosmos_lab.files import json_text, whole
+from cosmos_lab import __version__, video
+from cosmos_lab.files import json_text, sha256, whole
 
 PROVENANCE_VERSION = 2
+
+
+def versions() -> dict[str, str]:
+    """Of all on which pixels, and the bytes of a saved clip, depend beside the machine."""
+    others = ("torch", "transformers", "numpy", "av", "pillow")
+    return {"cosmos_lab": __version__} | {name: version(name) for name in others}
 
 
 class Timing(dict):
@@ -66,10 +73,19 @@ class Generation:
     def is_image(self) -> bool:
         return self.provenance["settings"]["task"] == "text2image"
 
+    @property
+    def note(self) -> str:
+        """Which texts were too long to be read whole; empty where none was."""
+        tokens = self.provenance["tokens"]
+        lost = {"the prompt": tokens["dropped"], "source_prompt": tokens["source_dropped"]}
+        said = (f"{name} is too long: its last {count} tokens were not read" for name, count in lost.items() if count)
+        return "; ".join(said)
+
     def save(self, path: str | Path) -> Path:
         """Write the clip (.mp4) or image (.jpg, .png, .webp), its prompts (.txt) and its provenance (.json).
 
-        The provenance comes last: where it lies, the rest is whole. Raises ValueError for a suffix that does not fit.
+        The provenance comes last: where it lies, the rest is whole. It also holds the SHA-256 of the file itself.
+        Raises ValueError for a suffix that does not fit.
         """
         path = Path(path)
         if self.frames is None:
@@ -86,7 +102,8 @@ class Generation:
             else:
                 video.write_video(pixels, self.frames, fps=self.fps)
             prompts.write_text(self._prompts(), encoding="utf-8")
-            provenance.write_text(json_text(self.provenance), encoding="utf-8")
+            file = {"file": {"sha256": sha256(pixels)}}
+            provenance.write_text(json_text({**self.provenance, **file}), encoding="utf-8")
             described.unlink(missing_ok=True)
         return path
 
@@ -123,12 +140,13 @@ class Generation:
         else:
             data = _base64(video.video_bytes(self.frames, fps=self.fps))
             player = f'<video {size} loop autoplay muted controls src="data:video/mp4;base64,{data}"></video>'
-        shown = ("seed", "guidance", "num_steps", "num_pixel_frames", "num_conditional_frames", "fps", "guardrail")
-        facts = " · ".join(f"{name} {_short(settings[name])}" for name in shown)
+        shown = ("seed", "guidance", "num_steps", "num_pixel_frames", "num_conditional_frames", "fps", "guardrail",
+                 "strength", "image_strength", "source_prompt")  # fmt: skip
+        facts = [self.provenance["model"], *(f"{name} {_short(settings[name])}" for name in shown if name in settings)]
         seconds = " · ".join(f"{name} {value:.1f} s" for name, value in self.timing.items())
         caption = html.escape(settings["prompt"])
         return (
-            f'<figure style="margin:0">{player}<figcaption><b>{caption}</b><br>{self.provenance["model"]} · {facts}'
+            f'<figure style="margin:0">{player}<figcaption><b>{caption}</b><br>{html.escape(" · ".join(facts))}'
             f"<br><small>{seconds}</small></figcaption></figure>"
         )
 

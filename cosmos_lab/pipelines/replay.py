@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_type_hints
 
 from cosmos_lab.files import sha256
 from cosmos_lab.pipelines.call import Call
@@ -15,6 +16,14 @@ from cosmos_lab.pipelines.long import LongCall, first_settings
 from cosmos_lab.pipelines.painter import Painter, painted
 from cosmos_lab.pipelines.settings import Settings
 from cosmos_lab.pipelines.source import Source
+
+# What a replay takes from a provenance file, with its types.
+NEEDED = {
+    "model": str, "weights": str, "loaded": dict, "conventions": str, "like": str | None, "settings": dict,
+    "input": dict | None, "painter": dict | None, "given_by_hand": dict, "output": str, "device": str, "dtype": str,
+}  # fmt: skip
+SETTINGS = get_type_hints(Settings)
+DEFAULTS = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
 
 
 def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progress: bool = True) -> Generation:
@@ -43,28 +52,40 @@ def _load(provenance: Mapping[str, object]) -> Pipeline:
 def read_provenance(path: str | Path) -> dict[str, object]:
     """The provenance file at `path`, or beside a saved clip. Raises FileNotFoundError and ValueError."""
     path = Path(path)
-    path = path if path.suffix == ".json" else path.with_suffix(".json")
+    path = path if path.suffix == ".json" or path.is_dir() else path.with_suffix(".json")
     if not path.is_file():
         raise FileNotFoundError(f"there is no provenance {path}; it is written beside each saved clip")
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         known = provenance["provenance"]
-        missing = [name for name in ("weights", "loaded", "settings", "input", "painter") if name not in provenance]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no provenance of a clip: {error}") from error
     if known != PROVENANCE_VERSION:
         raise ValueError(f"{path} has version {known}, not {PROVENANCE_VERSION}; use the release that wrote it")
+    _check_types(path, provenance, NEEDED)
+    _check_types(path, {**DEFAULTS, **provenance["settings"]}, SETTINGS)
+    return provenance
+
+
+def _check_types(path: Path, values: Mapping[str, object], types: Mapping[str, type]) -> None:
+    missing = [name for name in types if name not in values]
     if missing:
         raise ValueError(f"{path} is no provenance of a clip: it lacks {', '.join(missing)}")
-    return provenance
+    wrong = [name for name, kind in types.items() if not _fits(values[name], kind)]
+    if wrong:
+        raise ValueError(f"{path} is no provenance of a clip: {wrong[0]} is {values[wrong[0]]!r}, of another type")
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a JSON value is of a type; whole numbers are numbers, truth values are not."""
+    return not isinstance(value, bool) and (isinstance(value, kind) or isinstance(value, int) and _fits(1.0, kind))
 
 
 def _call(provenance: Mapping[str, object], pipe: Pipeline) -> Call | LongCall:
     if provenance["given_by_hand"]:
         names = ", ".join(provenance["given_by_hand"])
         raise ValueError(f"{names} were given in memory and are not in the file; pass them to the pipeline yourself")
-    known = {field.name for field in fields(Settings)}
-    settings = Settings(**{name: value for name, value in provenance["settings"].items() if name in known})
+    settings = Settings(**{name: value for name, value in provenance["settings"].items() if name in SETTINGS})
     source = _source(provenance["input"], settings, pipe) if provenance["input"] else None
     is_edit, is_long = settings.strength is not None, settings.task == "long_video"
     call = Call(
@@ -90,7 +111,7 @@ def _source(described: Mapping[str, object], settings: Settings, pipe: Pipeline)
     if path is None:
         raise ValueError("its input was given in memory and is not in the file; call the pipeline with it again")
     if not Path(path).is_file():
-        raise FileNotFoundError(f"its input {path} is gone")
+        raise FileNotFoundError(f"its input {path} is gone; put it back there")
     if sha256(path) != described["sha256"]:
         raise ValueError(f"its input {path} has changed since: the SHA-256 is no longer {described['sha256']}")
     if settings.strength is not None:

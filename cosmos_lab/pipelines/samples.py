@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cosmos_lab.pipelines.batch_files import numbered_lines, read_text
+from cosmos_lab.pipelines.batch_files import broken_text, numbered_lines, parse, read_text
 
 INFERENCE_TYPES = ("text2world", "image2world", "video2world")
 # All fields but the name: type and meaning.
@@ -100,18 +100,22 @@ class Sample:
 
 
 def read_samples(paths: Iterable[str | Path]) -> list[Sample]:
-    """The samples of several files. Raises FileNotFoundError, and ValueError for a file that is no such file.
+    """The samples of several files; what is wrong with a sample, or with one of the files, is its problem.
 
-    What is wrong with one sample is its problem; names that are given twice are an error of the whole.
+    Raises FileNotFoundError, and ValueError for a file that is no such file, where there is no other.
     """
-    samples = [sample for path in paths for sample in _read(Path(path))]
-    names = [sample.name for sample in samples if sample.name]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"the name {twice[0]!r} is given to two samples, but it is the name of the clip: change one")
+    samples, wrong, paths = [], [], [Path(path) for path in paths]
+    for path in paths:
+        try:
+            samples += _read(path)
+        except (OSError, ValueError) as error:
+            wrong.append(error)
+            samples.append(Sample(label=path.name, name="", problem=str(error)))
+    if wrong and len(wrong) == len(paths):
+        raise wrong[0]
     if not samples:
         raise ValueError("there are no samples in these files")
-    return samples
+    return _named_once(samples)
 
 
 def without_comments(text: str) -> str:
@@ -124,23 +128,38 @@ def without_comments(text: str) -> str:
     return TOKENS.sub(blank, text)
 
 
+def _named_once(samples: list[Sample]) -> list[Sample]:
+    """A name that an earlier sample has is the problem of the later one."""
+    names, checked = set(), []
+    for sample in samples:
+        if sample.name in names:
+            problem = f"the name {sample.name!r} is given to two samples, but it is the name of the clip: change one"
+            sample = replace(sample, problem=sample.problem or problem)
+        names |= {sample.name} - {""}
+        checked.append(sample)
+    return checked
+
+
 def _read(path: Path) -> list[Sample]:
     if path.suffix.lower() == ".jsonl":
-        return [_flat(path, label, _parse(path, line, label)) for label, line in numbered_lines(path)]
+        return [_line(path, label, line) for label, line in numbered_lines(path)]
     if path.suffix.lower() not in (".json", ".jsonc"):
         raise ValueError(f"{path}: samples are read from .json or .jsonl, not {path.suffix or 'a name without suffix'}")
-    value = _parse(path, read_text(path))
+    try:
+        value = parse(without_comments(read_text(path)))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no object; it is one sample, or one object with a table 'samples'")
     return _table(path, value) if "samples" in value else [_flat(path, "", value)]
 
 
-def _parse(path: Path, text: str, label: str = "") -> object:
+def _line(path: Path, label: str, text: str) -> Sample:
     try:
-        return json.loads(without_comments(text))
+        return _flat(path, label, parse(without_comments(text)))
     except json.JSONDecodeError as error:
-        place = label or f"line {error.lineno}"
-        raise ValueError(f"{path}, {place}, column {error.colno}: {error.msg}") from error
+        problem = f"no JSON at column {error.colno}: {error.msg}"
+        return Sample(label=f"{path.name}, {label}", name="", problem=problem)
 
 
 def _table(path: Path, value: dict[str, object]) -> list[Sample]:
@@ -154,6 +173,9 @@ def _table(path: Path, value: dict[str, object]) -> list[Sample]:
     samples = []
     for name, own in value["samples"].items():
         label = f"{path.name}: {name}"
+        if broken := broken_text([name, own, shared]):
+            samples.append(Sample(label=ascii(label)[1:-1], name="", problem=broken))
+            continue
         if not isinstance(own, dict) or set(own) - set(OWN):
             problem = f"a sample has the fields {', '.join(OWN)}, not {json.dumps(own)[:60]}"
             samples.append(Sample(label=label, name=name, problem=problem))
@@ -166,6 +188,8 @@ def _flat(path: Path, place: str, value: object) -> Sample:
     label = f"{path.name}{', ' if place else ''}{place}"
     if not isinstance(value, dict):
         return Sample(label=label, name="", problem="an object was expected")
+    if broken := broken_text(value):
+        return Sample(label=label, name="", problem=broken)
     name, unknown = str(value.get("name") or ""), sorted(set(value) - {"name", *FIELDS})
     if unknown:
         known = ", ".join(("name", *FIELDS))

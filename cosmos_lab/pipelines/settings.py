@@ -1,7 +1,8 @@
 """What a generation was asked for: checked once, at the door, and kept in its provenance."""
 
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import inf
+from sys import float_info
 from typing import Literal, TypedDict
 
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from cosmos_lab.config import Card
 from cosmos_lab.noise import Noise
 
+MOST_STEPS, MOST_FPS = 10_000, 1_000
 EXAMPLE = "a red ball rolls across a wooden floor"
 
 
@@ -51,8 +53,8 @@ class Settings:
 
     `guardrail` and `refiner` say what became of the checks of prompt and clip and of the rewriting of the prompt:
     NOT_CHECKED and NOT_REFINED where there is no such part, DISABLED where the user switched it off.
-    The strengths belong to edits. In a long video a chunk is generated with `num_pixel_frames`, of which `chunk_size`
-    count and `chunk_overlap` come from the chunk before; `num_output_frames` are shown in all, and
+    The strengths and `source_prompt` belong to edits. In a long video a chunk is generated with `num_pixel_frames`, of
+    which `chunk_size` count and `chunk_overlap` come from the chunk before; `num_output_frames` are shown in all, and
     `num_conditional_frames` is the first chunk's. Elsewhere these are None.
     """
 
@@ -72,6 +74,7 @@ class Settings:
     refiner: str = "NOT_REFINED"
     strength: float | None = None
     image_strength: float | None = None
+    source_prompt: str | None = None
     num_chunks: int | None = None
     chunk_size: int | None = None
     chunk_overlap: int | None = None
@@ -112,36 +115,48 @@ def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, 
     return Settings(
         task=task,
         prompt=_prompt(prompt, has_embeddings=options.get("prompt_embeds") is not None),
-        negative_prompt=value("negative_prompt", card.negative_prompt),
+        negative_prompt=_text("the negative prompt", value("negative_prompt", card.negative_prompt)),
         guidance=_number("guidance", value("guidance", card.sampling.guidance), least=0),
         guidance_form=card.sampling.guidance_form,
-        num_steps=_whole("num_steps", value("num_steps", card.sampling.num_steps), least=1),
+        num_steps=_whole("num_steps", value("num_steps", card.sampling.num_steps), least=1, most=MOST_STEPS),
         seed=_whole("seed", value("seed", card.sampling.seed), least=0),
         num_pixel_frames=length,
         num_conditional_frames=given,
         height=height,
         width=width,
-        fps=_number("fps", value("fps", card.fps), least=1),
+        fps=_number("fps", value("fps", card.fps), least=1, most=MOST_FPS),
         guardrail="NOT_CHECKED" if options.get("guardrail", True) else "DISABLED",
         refiner="NOT_REFINED" if options.get("refine", True) else "DISABLED",
     )
 
 
 def _prompt(prompt: str, has_embeddings: bool) -> str:
-    if not isinstance(prompt, str):
-        raise ValueError(f"the prompt is a text, not {type(prompt).__name__}")
-    if not prompt.strip() and not has_embeddings:
+    if not _text("the prompt", prompt).strip() and not has_embeddings:
         raise ValueError(f"the prompt is empty; say what should happen, for example: {EXAMPLE}")
     return prompt
 
 
-def _number(name: str, value: float, *, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < least:
-        raise ValueError(f"{name} is a number from {least} on, not {value!r}")
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is a text, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds half a character, {value[error.start]!r}; write the whole one") from error
+    return value
+
+
+def _number(name: str, value: float, *, least: float, most: float = float_info.max) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"{name} is a number from {least} on{_end(most)}, not {value!r}")
     return float(value)
 
 
-def _whole(name: str, value: int, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} is a whole number from {least} on, not {value!r}")
+def _whole(name: str, value: int, *, least: int, most: float = inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} is a whole number from {least} on{_end(most)}, not {value!r}")
     return value
+
+
+def _end(most: float) -> str:
+    return "" if most >= float_info.max else f" and at most {most}"

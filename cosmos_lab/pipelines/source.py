@@ -66,7 +66,8 @@ def _read(
     """Pixels (of a file, only the first or last ones), whether they are a still image, path and fingerprint."""
     if isinstance(given, str | Path):
         clip = video.read(given, first=first, last=last, alpha=alpha)
-        return clip.pixels, clip.is_image, str(given), sha256(given)
+        # The whole path, so that a replay finds it from any folder.
+        return clip.pixels, clip.is_image, str(Path(given).resolve()), sha256(given)
     pixels, still = _pixels(given, alpha)
     return pixels, still, None, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 

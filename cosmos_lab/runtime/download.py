@@ -17,13 +17,14 @@ from cosmos_lab.runtime.official import ORGANIZATION
 HUB = "https://huggingface.co"
 WAVELET_FILES = ("encoder.jit", "decoder.jit", "mean_std.pt")
 TEXT_FILES = ("*.json", "*.model", "*.txt", "*.safetensors", "pytorch_model*.bin")
-# The revisions that the official releases name; repositories without one are taken as they are.
+# The revisions that the official releases name, of a repository or one file; others are taken as they are.
 REVISIONS = {
     "nvidia/Cosmos-Predict2-0.6B-Text2Image": "80e9f1599778499e9b5435179861871b5a3561d4",
     "nvidia/Cosmos-Predict2-2B-Text2Image": "acdb5fde992a73ef0355f287977d002cbfd127e0",
     "nvidia/Cosmos-Predict2-14B-Text2Image": "015332720f70dd7b497c1cff9fd0c936a77f160b",
     "nvidia/Cosmos-Predict2-2B-Video2World": "f50c09f5d8ab133a90cac3f4886a6471e9ba3f18",
     "nvidia/Cosmos-Predict2-14B-Video2World": "03b03a377fede782647afac998f674d9f358e319",
+    "nvidia/Cosmos-Predict2.5-2B/tokenizer.pth": "6787e176dce74a101d922174a95dba29fa5f0c55",
     "google-t5/t5-11b": "90f37703b3334dfe9d2b009bfcbfbf1ac9d28ea3",
     "nvidia/Cosmos-Reason1-7B": "3210bec0495fdc7a8d3dbb8d58da5711eab4b423",
 }
@@ -74,17 +75,16 @@ class HuggingFace:
 
     def describe(self, repository: str, revision: str) -> tuple[dict[str, int], bool]:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
 
         try:
             info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-        except HfHubHTTPError as error:
+        except _failures() as error:
             raise WeightsError(f"{HUB}/{repository} cannot be asked: {error}. Check name, network and token") from error
         return {file.rfilename: file.size or 0 for file in info.siblings or ()}, bool(info.gated)
 
     def download(self, repository: str, revision: str, name: str, folder: Path) -> Path:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+        from huggingface_hub.errors import GatedRepoError
 
         try:
             return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
@@ -92,20 +92,29 @@ class HuggingFace:
             raise WeightsError(
                 f"{repository} is gated: accept its license on {HUB}/{repository}, then log in with `hf auth login`"
             ) from error
-        except HfHubHTTPError as error:
-            raise WeightsError(f"{repository}/{name} was not downloaded: {error}. Run the command again") from error
+        except _failures() as error:
+            fix = "Check network and disk, then run the command again"
+            raise WeightsError(f"{repository}/{name} was not downloaded: {error}. {fix}") from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the client raises without a network: its own errors, and those of the HTTP library that it builds on."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Its own error inherits from the library's, which is another one in each of its major versions.
+    return (OSError, HfHubHTTPError, *HfHubHTTPError.__bases__)
 
 
 def needed(card: Card) -> tuple[Part, ...]:
     """The parts of a card's official files, known without the network. Raises ValueError for a card that has none."""
     if "dit" not in card.files:
         raise ValueError(f"{card.name} comes with the library: there is nothing to download")
-    merged: dict[str, Part] = {}
+    merged: dict[tuple[str, str], Part] = {}
     for role in ("dit", "tokenizer", "text"):
         part = _part(role, card.files[role])
-        known = merged.get(part.repository)
+        known = merged.get((part.repository, part.revision))
         patterns = part.patterns if known is None else known.patterns + part.patterns
-        merged[part.repository] = Part(
+        merged[part.repository, part.revision] = Part(
             repository=part.repository, patterns=patterns, revision=part.revision, folder=part.folder
         )
     return tuple(merged.values())
@@ -141,8 +150,9 @@ def _part(role: str, file: str) -> Part:
     name = bare.removeprefix(folder).lstrip("/")
     repository = folder if depth == 2 else ORGANIZATION + folder
     patterns = (name,) if name else TEXT_FILES if role == "text" else WAVELET_FILES
+    revision = REVISIONS.get(f"{repository}/{name}", REVISIONS.get(repository, "main"))
     return Part(
-        repository=repository, patterns=patterns, revision=REVISIONS.get(repository, "main"),
+        repository=repository, patterns=patterns, revision=revision,
         folder=file.removesuffix(name).rstrip("/") if name else file,
     )  # fmt: skip
 

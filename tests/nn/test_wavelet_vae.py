@@ -1,16 +1,18 @@
 """The wavelet tokenizer: equality with the official modules, causality, chunks, statistics, keys, nano."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from einops import rearrange, repeat
 from golden_files import read_golden, read_manifest, read_manifest_meta, relative_error
 from nn.peak_memory import PeakMemory
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cosmos_lab.nn import wavelet_vae
+from cosmos_lab.nn import factorized, haar, official_rounding, wavelet_vae
 from cosmos_lab.nn.haar import haar_analysis, haar_synthesis, patch, unpatch
 from cosmos_lab.nn.streaming import Stream
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig, nano_config
@@ -21,6 +23,7 @@ from cosmos_lab.runtime.tokenizer_keys import (
     wavelet_vae_from_official,
 )
 
+RECORDED = Path(__file__).parents[1] / "recorded" / "wavelet_vae_bfloat16.safetensors"
 TOLERANCE = 1e-5  # relative to the output's scale: float32 sums in another order; measured 1.3e-6 at most
 NO_STATISTICS = {"mean": torch.zeros(16, 16), "std": torch.ones(16, 16)}
 SMALL_NANO = WaveletVAEConfig(channels=8, channels_mult=(1, 1), temporal_factor=4, pixel_frames_per_chunk=None)
@@ -38,6 +41,19 @@ def cosmos(golden) -> WaveletVAE:
     mean, std = cosmos_latent_statistics()
     vae.load_state_dict(wavelet_vae_from_official(golden.weights, mean=mean, std=std))
     return vae
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Tensor]:
+    """What the official module gave in bfloat16."""
+    return load_file(RECORDED)
+
+
+@pytest.fixture(scope="module")
+def half(golden, cosmos) -> WaveletVAE:
+    vae = WaveletVAE(cosmos.config).requires_grad_(False)
+    vae.load_state_dict(wavelet_vae_from_official(golden.weights, **NO_STATISTICS))
+    return vae.bfloat16()
 
 
 def with_random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -105,6 +121,96 @@ def test_decode_of_a_prefix_is_the_prefix_of_decode(golden, cosmos):
     assert relative_error(prefix, cosmos.decode_raw(golden["out/latent"])[:, :, :9]) < TOLERANCE
 
 
+BFLOAT16_CASES = {
+    "encode_1f": (WaveletVAE.encode_raw, "in/image"),
+    "encode_17f": (WaveletVAE.encode_raw, "in/video"),
+    "decode_1l": (WaveletVAE.decode_raw, "out/latent_image"),
+    "decode_3l": (WaveletVAE.decode_raw, "out/latent"),
+}
+
+
+def convolves_as_recorded(golden, recorded) -> bool:
+    """Whether this CPU's convolution adds up in the order of the recorded one, as those with AVX-512 were seen to."""
+    weight, bias = (golden.weights[f"encoder.conv_in.0.conv3d.{name}"].bfloat16() for name in ("weight", "bias"))
+    made = F.conv3d(golden["out/patcher3d"].bfloat16(), weight, bias, padding=(0, 1, 1))
+    return torch.equal(made, recorded["convolution"])
+
+
+@pytest.mark.parametrize("case", BFLOAT16_CASES)
+def test_bfloat16_equals_the_official_one(golden, recorded, half, case):
+    """To the bit. Another convolution kernel (AVX2) moves the official module's own outputs by 0.015."""
+    function, source = BFLOAT16_CASES[case]
+    made, expected = function(half, golden[source].bfloat16()), recorded[case]
+    bound = 0 if convolves_as_recorded(golden, recorded) else 0.02
+    assert made.dtype == torch.bfloat16 and relative_error(made.float(), expected.float()) <= bound
+
+
+def test_bfloat16_stream_equals_the_official_one(golden, recorded, half):
+    made = half.decode(golden["out/latent"].bfloat16())
+    bound = 0 if convolves_as_recorded(golden, recorded) else 0.02
+    assert relative_error(made.float(), recorded["decode_3l"].float()) <= bound
+
+
+def test_bfloat16_patcher_equals_the_official_one(golden, recorded):
+    """On any CPU: products of two bfloat16 numbers are exact in float32."""
+    assert torch.equal(patch(golden["in/video"].bfloat16(), 4), recorded["patch"])
+    assert torch.equal(unpatch(golden["out/patcher3d"].bfloat16(), 4), recorded["unpatch"])
+
+
+def fused_attention(*qkv: Tensor, is_causal: bool = False) -> Tensor:
+    return F.scaled_dot_product_attention(*(x.unsqueeze(1) for x in qkv), is_causal=is_causal).squeeze(1)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "form"),
+    [
+        (wavelet_vae, "silu", F.silu),
+        (wavelet_vae, "attention", fused_attention),
+        (haar, "rounds_officially", lambda x: False),
+        (factorized, "rounds_officially", lambda x: False),
+    ],
+    ids=["silu", "attention", "haar", "norm"],
+)
+def test_forms_of_float32_are_seen_in_bfloat16(golden, recorded, half, monkeypatch, module, name, form):
+    """Each alone moves the official module's pixels; measured 0.015 to 0.025."""
+    if not convolves_as_recorded(golden, recorded):
+        pytest.skip("this CPU's convolution differs from the recorded one by as much")
+    monkeypatch.setattr(module, name, form)
+    made = half.decode_raw(golden["out/latent"].bfloat16())
+    assert relative_error(made.float(), recorded["decode_3l"].float()) > 0.01
+
+
+def forbid_the_forms_of_half_precision(monkeypatch) -> None:
+    def forbidden(*args, **options):
+        raise AssertionError("a form of half precision")
+
+    of_half = [(official_rounding, "_rounded_attention"), (torch, "sigmoid"), (F, "group_norm")]
+    for module, name in [*of_half, (haar, "_analysis_filters"), (haar, "_synthesis_filters")]:
+        monkeypatch.setattr(module, name, forbidden)
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "autocast"])
+def test_float32_and_autocast_keep_their_forms(golden, cosmos, monkeypatch, autocast):
+    forbid_the_forms_of_half_precision(monkeypatch)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        assert cosmos(golden["in/video"]).dtype == (torch.bfloat16 if autocast else torch.float32)
+        cosmos.decode(latents_of(2))
+
+
+def test_haar_is_exact_in_float32():
+    x = torch.randint(256, (1, 3, 8, 16, 24), generator=torch.Generator().manual_seed(1)).float()
+    assert torch.equal(haar_synthesis(haar_analysis(x, 4), 4), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_attention_in_pieces_changes_nothing(monkeypatch, dtype):
+    q, k, v = torch.randn(3, 5, 6, 8, generator=torch.Generator().manual_seed(1)).to(dtype)
+    whole = official_rounding.attention(q, k, v)
+    monkeypatch.setattr(official_rounding, "_SCORES_AT_ONCE", 2 * 6 * 6)
+    pieces = official_rounding.attention(q, k, v)
+    assert pieces.shape == q.shape and relative_error(pieces.float(), whole.float()) < 2 * torch.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("config", [SMALL_NANO, WaveletVAEConfig(channels=8)], ids=["nano", "cosmos"])
 def test_the_future_has_no_gradient(config):
     vae = with_random_weights(WaveletVAE(config))
@@ -167,14 +273,15 @@ def test_chunks_are_encoded_alone(golden, cosmos):
     assert relative_error(vae.decode(latents), expected) < TOLERANCE
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, TOLERANCE), (torch.bfloat16, 0.02)])
 @pytest.mark.parametrize("config", [SMALL_NANO, WaveletVAEConfig(channels=8)], ids=["nano", "cosmos"])
-def test_a_stream_decodes_what_the_whole_does(config):
-    """Latent frame by latent frame, through caches, equal to one pass over all of them."""
-    vae = with_random_weights(WaveletVAE(config)).requires_grad_(False)
-    z = torch.randn(2, 16, 5, 2, 3, generator=torch.Generator().manual_seed(4))
+def test_a_stream_decodes_what_the_whole_does(config, dtype, bound):
+    """Latent frame by latent frame, through caches, equal to one pass over all of them (0 in bfloat16 with AVX-512)."""
+    vae = with_random_weights(WaveletVAE(config)).requires_grad_(False).to(dtype)
+    z = torch.randn(2, 16, 5, 2, 3, generator=torch.Generator().manual_seed(4)).to(dtype)
     chunks = list(vae.decode_stream(z))
     assert [chunk.shape[2] for chunk in chunks] == [1] + [config.temporal_factor] * 4
-    assert relative_error(torch.cat(chunks, dim=2), vae.decode_raw(z)) < TOLERANCE
+    assert relative_error(torch.cat(chunks, dim=2).float(), vae.decode_raw(z).float()) < bound
 
 
 def test_two_streams_can_be_interleaved(cosmos):
@@ -185,13 +292,13 @@ def test_two_streams_can_be_interleaved(cosmos):
 
 def test_attention_hands_fused_kernels_what_they_can_read(cosmos, monkeypatch):
     """Features side by side in memory: otherwise a kernel is taken that holds the whole matrix of weights."""
-    seen, attend = [], wavelet_vae.F.scaled_dot_product_attention
+    seen, attend = [], F.scaled_dot_product_attention
 
     def watched(*qkv, **options):
         seen.extend(qkv)
         return attend(*qkv, **options)
 
-    monkeypatch.setattr(wavelet_vae.F, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
     cosmos.decode(latents_of(2))
     cosmos.encode(pixels_of(9))
     assert len(seen) == 2 * 6 + 6 and all(x.stride(-1) == 1 for x in seen)
@@ -214,7 +321,7 @@ def test_peak_memory_of_decoding_does_not_grow_with_the_clip(cosmos):
 
 
 def test_full_size_decoding_at_720p_holds_less_than_4_gb():
-    """All tensors in bfloat16, counted without computing; half of them are an attention matrix that a GPU never has."""
+    """All tensors in bfloat16, counted without computing: 2.4 GB, 0.8 of them one latent frame's attention scores."""
     with torch.device("meta"):
         vae = WaveletVAE(WaveletVAEConfig()).bfloat16().requires_grad_(False)
         latents = torch.empty(1, 16, 3, 88, 160, dtype=torch.bfloat16)
@@ -323,10 +430,11 @@ def test_trains_under_bfloat16_autocast():
     assert relative_error(reconstruction.detach().float(), exact) < 0.1  # bf16 rounds to 0.4 %, over 30 layers
 
 
-def test_compiles_as_one_graph():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiles_as_one_graph(dtype):
     shallow = replace(SMALL_NANO, num_res_blocks=1)
-    vae = with_random_weights(WaveletVAE(shallow)).requires_grad_(False)
-    pixels = pixels_of(9)
+    vae = with_random_weights(WaveletVAE(shallow)).requires_grad_(False).to(dtype)
+    pixels = pixels_of(9).to(dtype)
     compiled = torch.compile(vae, fullgraph=True, backend="eager")
     assert torch.equal(compiled(pixels), vae(pixels))
 

@@ -18,7 +18,7 @@ from cosmos_lab.conventions import apply
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wan_vae import WanVAE, WanVAEConfig
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
-from cosmos_lab.noise import Official
+from cosmos_lab.noise import Keyed
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.checkpoints import Model
 from cosmos_lab.runtime.text_folders import AbsentTextEncoder
@@ -256,7 +256,7 @@ def test_predict1(dtype, task, given):
     pipe = pipeline(f"predict1-7b-{task}", dtype)
     shape = (1, 16, 3, HEIGHT // 8, WIDTH // 8)
     # Its initial noise comes from a global generator, which ours replaces.
-    initial = Official(SEED)(shape, purpose="initial")
+    initial = Keyed(SEED)(shape, purpose="initial")
     made = run_pipeline(pipe, task, given, 17)
     assert relative_error(made, predict1(pipe, given, 17, initial).float()) < TOLERANCE[dtype]
 
@@ -265,7 +265,7 @@ def test_predict1s_first_release_is_the_historical_form():
     pipe = pipeline("predict1-7b-video2world", torch.float32)
     historical = Pipeline(apply(pipe.model, "historical"))
     made, fixed = (run_pipeline(each, "video2world", 9, 17) for each in (historical, pipe))
-    initial = Official(SEED)((1, 16, 3, HEIGHT // 8, WIDTH // 8), purpose="initial")
+    initial = Keyed(SEED)((1, 16, 3, HEIGHT // 8, WIDTH // 8), purpose="initial")
     assert relative_error(made, predict1(pipe, 9, 17, initial, legacy=True)) < TOLERANCE[torch.float32]
     z = encoded(pipe, 9, 17)[:, :, :2] * 0.5
     # The fixed form ends in the given latents, but for the noise of the last, released step.

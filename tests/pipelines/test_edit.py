@@ -1,4 +1,4 @@
-"""SDEdit: how much of the input remains, the official start, and the same clip again from its provenance."""
+"""SDEdit and FlowEdit: how much of the input remains, the official start, the same clip again from its provenance."""
 
 from dataclasses import replace
 
@@ -49,6 +49,24 @@ def test_the_first_pixel_frames_are_edited_and_the_last_one_repeats(pipe, clip):
     assert torch.equal(*same)
 
 
+def test_told_what_the_input_shows_an_edit_changes_what_the_prompts_differ_in(pipe, clip):  # noqa: F811
+    """Between equal prompts that is nothing at all; more strength follows it further."""
+    given = pipe.model.vae.encode(video.to_network(clip.frames))
+    told = {"source_prompt": "a red ball rolls to the left", "seed": 5, **QUICK}
+    same = lab.edit(pipe, clip, told["source_prompt"], strength=0.75, **told)
+    assert torch.equal(same.latents, given)
+    made = [lab.edit(pipe, clip, PROMPT, strength=s, **told).latents for s in (0, 0.25, 0.75)]
+    changes = [(latents - given).square().mean().item() for latents in made]
+    assert changes[0] == 0 < changes[1] < changes[2]
+    plain = lab.edit(pipe, clip, PROMPT, strength=0.75, seed=5, **QUICK).latents
+    assert changes[2] < (plain - given).square().mean()
+
+
+def test_told_or_not_strength_1_is_generation_from_noise(pipe, clip):  # noqa: F811
+    whole = lab.edit(pipe, clip, PROMPT, strength=1, seed=5, source_prompt="a red ball", **QUICK)
+    assert torch.equal(whole.latents, pipe.text2world(PROMPT, seed=5, **QUICK).latents)
+
+
 @pytest.mark.parametrize("strength", [0.1, 0.4, 0.5, 0.8, 1.0])
 def test_official_cards_start_from_the_official_state(strength):
     """latents + sigma_k noise with k = int(35 (1 - strength)), also at strength 1, where nano has noise alone."""
@@ -85,6 +103,9 @@ def test_every_generation_edits_in_its_own_way(pipe, clip, name):  # noqa: F811
     given = pipe.model.vae.encode(video.to_network(clip.frames)) * official.sampling.sigma_data
     assert torch.isfinite(much).all()
     assert (little - given).square().mean() < (much - given).square().mean()
+    told = {"strength": 0.75, "source_prompt": "a red ball rolls", **QUICK}
+    assert torch.equal(lab.edit(other, clip, told["source_prompt"], **told).latents, given)
+    assert torch.isfinite(lab.edit(other, clip, PROMPT, **told).latents).all()
 
 
 def test_the_first_pixel_frame_is_edited_first(pipe, clip):  # noqa: F811
@@ -98,6 +119,8 @@ def test_the_first_pixel_frame_is_edited_first(pipe, clip):  # noqa: F811
                          open_first_frame=lambda: pipe)  # fmt: skip
     officially = lab.edit(two_phase, clip, PROMPT, strength=0.5, seed=5, **QUICK)
     assert officially.provenance["settings"]["image_strength"] == 0.4
+    told = lab.edit(two_phase, clip, PROMPT, strength=0.5, source_prompt="a red ball", **QUICK)
+    assert told.provenance["painter"] is None
 
 
 def test_an_edit_is_saved_and_made_again(pipe, clip, tmp_path):  # noqa: F811
@@ -108,6 +131,9 @@ def test_an_edit_is_saved_and_made_again(pipe, clip, tmp_path):  # noqa: F811
     assert made.provenance["input"]["path"] == str(path)
     assert lab.replay(made, pipe=pipe, progress=False) == made
     assert lab.replay(made.save(tmp_path / "edit.mp4"), pipe=pipe, progress=False) == made
+    told = lab.edit(pipe, path, PROMPT, strength=0.5, source_prompt="a red ball", seed=2, **QUICK)
+    assert told.provenance["settings"]["source_prompt"] == "a red ball"
+    assert lab.replay(told.save(tmp_path / "told.mp4"), pipe=pipe, progress=False) == told
     still = lab.edit(pipe, path, PROMPT, strength=0, **QUICK)
     assert lab.replay(still.save(tmp_path / "still.mp4"), pipe=pipe, progress=False) == still
 
@@ -116,6 +142,11 @@ def test_wrong_edits_are_refused_with_the_fix(pipe, clip):  # noqa: F811
     for wrong in ({"strength": 1.2}, {"strength": -0.1}, {"image_strength": 2}):
         with pytest.raises(ValueError, match="strength lies between 0"):
             lab.edit(pipe, clip, PROMPT, **{**QUICK, **wrong})
+    told = {"source_prompt": "a red ball"}
+    for wrong, fix in (({"source_prompt": " "}, "leave it away"), (told | {"image_strength": 0.4}, "image_strength"),
+                       (told | {"noise": torch.zeros(1)}, "source of noise")):  # fmt: skip
+        with pytest.raises(ValueError, match=fix):
+            lab.edit(pipe, clip, PROMPT, **QUICK, **wrong)
     card = replace(pipe.card, tasks=("text2world",))
     with pytest.raises(ValueError, match="cannot edit the first pixel frame"):
         lab.edit(Pipeline(replace(pipe.model, card=card)), clip, PROMPT, image_strength=0.4, **QUICK)

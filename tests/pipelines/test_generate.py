@@ -148,6 +148,11 @@ def test_bfloat16_stays_near_float32(pipe, clip):  # noqa: F811
         ({"seed": 1.5}, "seed is a whole number"),
         ({"guidance": float("nan")}, "guidance is a number"),
         ({"fps": 0}, "fps is a number from 1 on"),
+        ({"fps": 1e12}, "fps is a number from 1 on and at most 1000"),
+        ({"num_steps": 10**20}, "num_steps is a whole number from 1 on and at most 10000"),
+        ({"guidance": 10**400}, "guidance is a number from 0 on"),
+        ({"prompt": "a \ud83d"}, "the prompt holds half a character"),
+        ({"negative_prompt": "a \ud83d"}, "the negative prompt holds half a character"),
         ({"output": "video"}, "output is 'pixels' or 'latents'"),
     ],
 )
@@ -288,6 +293,14 @@ def test_a_gpu_that_is_too_small_is_said_with_the_fix(pipe, clip, monkeypatch): 
         with pytest.raises(MemoryError, match="9 pixel frames of 192x112"):
             list(pipe.denoise(PROMPT, num_steps=2, num_pixel_frames=9))
     assert pipe.text2world(PROMPT, seed=3, **QUICK) == clip
+
+    def full_machine(*_, **__):
+        torch.empty(2**60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe.model.dit, "forward", full_machine)
+        with pytest.raises(MemoryError, match="this machine has not enough memory for 9 pixel .* a machine with more"):
+            pipe.text2world(PROMPT, **QUICK)
     monkeypatch.setattr("cosmos_lab.pipelines.generate.load_any", full)
     with pytest.raises(MemoryError, match="the GPU has not enough memory for nano in bfloat16: .* card with more"):
         load("nano", dtype="bfloat16")

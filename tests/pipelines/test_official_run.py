@@ -39,8 +39,10 @@ def test_two_phases_are_made_again_with_the_weights_of_both(root, capsys):
 
     assert status() == "made" and status() == "kept"
     provenance = json.loads((root / "clip.json").read_text())
-    assert provenance["loaded"] == {"checkpoints": "weights"} and provenance["input"] is None
-    assert provenance["painter"]["loaded"] == {"checkpoints": "weights", "dit_path": "mine.pt"}
+    # Whole paths, so that a replay finds them from any folder.
+    places = {"checkpoints": str(root / "weights"), "dit_path": str(root / "mine.pt")}
+    assert provenance["loaded"] == {"checkpoints": places["checkpoints"]} and provenance["input"] is None
+    assert provenance["painter"]["loaded"] == places
     assert provenance["painter"]["weights"] != provenance["weights"]
     assert run("replay", "clip.mp4", "--quiet") == 0 and "the same bytes" in capsys.readouterr().out
     write_dit(randomize(DiT(catalog.card(PICTURE).dit), seed=6), root / "mine.pt")

@@ -6,7 +6,7 @@ import pytest
 
 from cosmos_lab import catalog
 from cosmos_lab.runtime.checkpoints import WeightsError
-from cosmos_lab.runtime.download import fetch, inspect, needed
+from cosmos_lab.runtime.download import HuggingFace, fetch, inspect, needed
 from cosmos_lab.runtime.official import find_files
 
 V2W = "predict2-2b-video2world-720p-16fps"
@@ -37,7 +37,9 @@ def shelf_for(card, **options):
             "tf_model.h5",
             "README.md",
         ]
-        repositories[part.repository] = {name: 10 + i for i, name in enumerate(names)}
+        # Two revisions of a repository are one here.
+        files = repositories.setdefault(part.repository, {})
+        files |= {name: 10 + i for i, name in enumerate(names, start=len(files))}
     return Shelf(repositories, **options)
 
 
@@ -58,6 +60,9 @@ def test_repositories_revisions_and_pages():
     assert dit.revision == "f50c09f5d8ab133a90cac3f4886a6471e9ba3f18"
     assert dit.license_page == "https://huggingface.co/nvidia/Cosmos-Predict2-2B-Video2World"
     assert text.repository == text.folder == "google-t5/t5-11b"
+    newer = needed(catalog.card("predict2.5-2b-post-trained"))
+    assert newer[0].repository == newer[1].repository and newer[1].patterns == ("tokenizer.pth",)
+    assert [part.revision for part in newer[:2]] == ["main", "6787e176dce74a101d922174a95dba29fa5f0c55"]
     older = needed(catalog.card("predict1-7b-text2world"))
     assert [part.repository for part in older] == [
         "nvidia/Cosmos-Predict1-7B-Text2World", "nvidia/Cosmos-Tokenize1-CV8x8x8-720p", "google-t5/t5-11b",
@@ -92,3 +97,26 @@ def test_a_repository_without_the_file_and_a_card_without_files_are_errors():
         inspect(needed(card), shelf)
     with pytest.raises(ValueError, match="nothing to download"):
         needed(catalog.card("nano"))
+
+
+def offline():
+    """What the client may raise without a network, with the HTTP library that it uses."""
+    from huggingface_hub import errors
+
+    library = pytest.importorskip(errors.HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
+    name = "ConnectError" if hasattr(library, "ConnectError") else "ConnectionError"
+    raised = (getattr(library, name), errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, OSError)
+    return [kind("no route") for kind in raised]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_without_a_network_the_fix_is_said(monkeypatch, tmp_path, number):
+    def fails(*_, **__):
+        raise offline()[number]
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fails)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
+    with pytest.raises(WeightsError, match="cannot be asked: .* Check name, network and token"):
+        HuggingFace().describe("nvidia/some", "main")
+    with pytest.raises(WeightsError, match="some/model.pt was not downloaded: .* Check network and disk, then run"):
+        HuggingFace().download("nvidia/some", "main", "model.pt", tmp_path)
