@@ -98,7 +98,8 @@ class Pictures:
     becomes of the tokenizer's distribution: its "mean", officially, or a "sample", as in diffusers' Predict2.
     `edited` is the range in which a picture to be edited enters the tokenizer: "signed", -1 to 1, or "unit", 0 to 1,
     which is Predict2's text2image. `hand_over` is how a chunk of a long video begins the next: as "pixels", or through
-    "files" (a JPEG, an H.264 clip), as in Predict2.
+    "files" (a JPEG, an H.264 clip), as in Predict2. `decoded` is the range that decoded pixels are taken to have when
+    they become 8 bits: "signed", -1 to 1, or "guessed" from their minimum, as by Predict2's saver.
     """
 
     resize: str = "truncate"
@@ -109,11 +110,13 @@ class Pictures:
     posterior: str = "mean"
     edited: str = "signed"
     hand_over: str = "pixels"
+    decoded: str = "signed"
 
     def __post_init__(self) -> None:
         _one_of("posterior", self.posterior, ("mean", "sample"))
         _one_of("edited", self.edited, ("signed", "unit"))
         _one_of("hand_over", self.hand_over, ("pixels", "files"))
+        _one_of("decoded", self.decoded, ("signed", "guessed"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ _DEFAULT_STEPS = {"edm": 36, "rectified_flow": 35, "flow": 36}
 def with_conventions(card: Card, conventions: str) -> Card:
     """The card with the conventions "official" (as the catalog has it), "historical" or "diffusers".
 
-    "historical" is Predict1's first release, which scaled the given latent frames. Raises ValueError for other names,
-    for a card without that form (diffusers has no pipeline for Predict1's sampler and nano), and for going back.
+    "historical" is Predict1's first release, which scaled the given latent frames, and Predict2's saver, which guesses
+    the range of the decoded pixels. Raises ValueError for other names, for a card without that form (diffusers has no
+    pipeline for Predict1's sampler and nano), and for going back.
     """
     if conventions not in NAMES:
         raise ValueError(f"conventions are one of {', '.join(NAMES)}, not {conventions!r}")
@@ -37,9 +38,11 @@ def with_conventions(card: Card, conventions: str) -> Card:
 
 
 def _historical(card: Card) -> Card:
-    if card.sampling.condition != "state" or not card.pictures.conditional_pixel_frames:
-        raise ValueError(f"{card.name} has no historical form; Predict1's video2world has one")
-    return replace(card, conventions="historical", sampling=replace(card.sampling, legacy_replacement=True))
+    if card.sampling.condition == "state" and card.pictures.conditional_pixel_frames:
+        return replace(card, conventions="historical", sampling=replace(card.sampling, legacy_replacement=True))
+    if card.generation == "predict2":
+        return replace(card, conventions="historical", pictures=replace(card.pictures, decoded="guessed"))
+    raise ValueError(f"{card.name} has no historical form; Predict1's video2world and Predict2 have one")
 
 
 def _diffusers(card: Card) -> Card:
@@ -205,6 +208,25 @@ def _alpha(card: Card) -> str:
     return {"white": "laid on white", "drop": "shown as if opaque"}[card.pictures.alpha]
 
 
+def _upright(card: Card) -> str:
+    # Turned in every convention: a photograph that stands upright everywhere else should not lie on its side here.
+    as_here = card.generation == "nano" or card.conventions == "diffusers"
+    return "turned as EXIF says" + ("" if as_here else ", officially not")
+
+
+def _input_size(card: Card) -> str:
+    if not card.pictures.conditional_pixel_frames:
+        return "-"
+    height, width = (patch * card.tokenizer.spatial_factor for patch in card.dit.patch[1:])
+    fixed = ", officially 1280x704 alone" if card.sampling.condition == "state" else ""
+    return f"multiples of {width}x{height}{fixed}"
+
+
+def _decoded(card: Card) -> str:
+    guess = "from 0 to 1 if none is below -0.5, else "
+    return (guess if card.pictures.decoded == "guessed" else "") + "from -1 to 1"
+
+
 def _timestep(card: Card) -> str:
     s = card.sampling
     if s.parametrization == "flow":
@@ -268,6 +290,10 @@ CONVENTIONS = tuple(Convention(name=name, of=of, test=f"tests/{test}") for name,
     ("resize of given pictures", lambda c: c.pictures.resize, "test_card_facts.py::test_pictures"),
     ("values of given pictures", _values, "test_video.py::test_network_values_of_every_level_are_official"),
     ("transparent pictures", _alpha, "test_card_facts.py::test_pictures"),
+    ("pictures held upright", _upright, "test_video.py::test_exif_turns_the_picture"),
+    ("size of a continued clip", _input_size,
+     "parity/test_conventions.py::test_predict1_continues_at_every_size_that_it_can_make"),
+    ("range of decoded pixels", _decoded, "test_video.py::test_predict2s_saver_guesses_the_range"),
     ("pixels to 8 bits", lambda c: c.pictures.rounding, "test_card_facts.py::test_pictures"),
     ("edit (SDEdit)", _edit, "pipelines/test_edit.py::test_official_cards_start_from_the_official_state"),
     ("between chunks of a long video", _hand_over,
@@ -282,7 +308,7 @@ DIFFUSERS = (
     "predict2-2b-video2world-720p-16fps",
     "predict2.5-2b-post-trained",
 )
-HISTORICAL = ("predict1-7b-video2world",)
+HISTORICAL = ("predict1-7b-video2world", "predict2-2b-video2world-720p-16fps")
 SYSTEMS = (*DIFFUSERS, "predict2.5-2b-pre-trained", "predict1-7b-video2world", "nano")
 
 
@@ -299,7 +325,7 @@ def table(*about: str, systems: Sequence[str] | None = None) -> Table:
     if systems is None:
         cards += [with_conventions(catalog.card(name), "diffusers") for name in DIFFUSERS]
         cards += [with_conventions(catalog.card(name), "historical") for name in HISTORICAL]
-    ways = {"official": "", "diffusers": " in diffusers", "historical": ", first release"}
+    ways = {"official": "", "diffusers": " in diffusers", "historical": ", historical"}
     names = [card.name + ways[card.conventions] for card in cards]
     wanted = [convention for convention in CONVENTIONS if not about or convention.name in about]
     rows = tuple((c.name, *(str(c.of(card)) for card in cards), c.test) for c in wanted)

@@ -33,6 +33,11 @@ def whole(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def output_files(path: Path) -> tuple[Path, Path, Path]:
+    """What saving a clip or picture at `path` writes: itself, its prompts and its provenance."""
+    return path, path.with_suffix(".txt"), path.with_suffix(".json")
+
+
 def check_writable(path: str | Path) -> None:
     """Raise the OSError, naming the fix, with which writing a file at `path` would end; nothing is created."""
     path = Path(path)

@@ -21,7 +21,6 @@ from cosmos_lab.files import whole
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
-RESIZES = ("truncate", "round", "bicubic")
 
 # What Pillow raises where a file ends too early or holds other bytes than its format has; PIL's own are OSErrors.
 DAMAGES = (OSError, EOFError, SyntaxError, LookupError, ValueError, TypeError, struct.error)
@@ -243,16 +242,22 @@ def fit_to_network(
     return rearrange(values.bfloat16(), "t c h w -> 1 c t h w").to(dtype)
 
 
-def to_uint8(pixels: Tensor, *, rounding: str = "half up") -> np.ndarray:
-    """Decoded `(3, T, H, W)` in [-1, 1], clamped, to uint8 `(T, H, W, 3)`.
+def to_uint8(pixels: Tensor, *, rounding: str = "half up", decoded: str = "signed") -> np.ndarray:
+    """Decoded `(3, T, H, W)` in [-1, 1], clamped, to uint8 `(T, H, W, 3)`; pixels that are uint8 stay as they are.
 
     `rounding="half up"` as Predict2 saves, `"truncate"` as the others do. The arithmetic has the dtype of the pixels:
-    Predict1's, which decodes a bfloat16 sample, is in bfloat16.
+    Predict1's, which decodes a bfloat16 sample, is in bfloat16. `decoded="guessed"` is Predict2's saver: a whole clip
+    without a value below -0.5 is taken to lie in [0, 1], so that what is dark in it turns black.
     """
     if rounding not in ("half up", "truncate"):
         raise ValueError(f"rounding is 'half up' or 'truncate', not {rounding!r}")
-    values = ((pixels + 1) / 2).clamp(0, 1) * 255 + (0.5 if rounding == "half up" else 0.0)
-    return rearrange(values.to(torch.uint8), "c t h w -> t h w c").numpy(force=True)
+    if decoded not in ("signed", "guessed"):
+        raise ValueError(f"decoded is 'signed' or 'guessed', not {decoded!r}")
+    if pixels.dtype != torch.uint8:
+        in_unit_range = decoded == "guessed" and bool(pixels.min() >= -0.5)
+        unit = pixels if in_unit_range else (pixels + 1) / 2
+        pixels = (unit.clamp(0, 1) * 255 + (0.5 if rounding == "half up" else 0.0)).to(torch.uint8)
+    return rearrange(pixels, "c t h w -> t h w c").numpy(force=True)
 
 
 def write_video(path: str | Path, pixels: np.ndarray, *, fps: float, crf: int = 14) -> None:

@@ -51,6 +51,51 @@ def test_fit_equals_the_official_pixels(name, resize):
     assert checked >= 8
 
 
+@pytest.mark.parametrize("case", ["image/img97x61_to_32x48", "video/vid12x30x50_to_32x48_n1"])
+def test_fit_before_truncation_equals_the_official_values(case):
+    tensors = golden("predict2_preprocess")
+    settings = golden_cases("predict2_preprocess")[case]
+    source = tensors[f"in/{settings['source']}"].numpy()
+    last = source[None] if source.ndim == 3 else source[-1:]
+    ours = video.fit_unit(last, *settings["target"])[0].transpose(0, 1)
+    torch.testing.assert_close(ours, tensors[f"out/{case}/float01"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name, resize", [("predict2_preprocess", "truncate"), ("predict2_5_preprocess", "round")])
+def test_colors_of_a_transparent_picture_are_fitted_officially(name, resize):
+    """Predict2.5 drops alpha; Predict2 hands it to its tokenizer, which refuses a fourth channel."""
+    tensors = golden(name)
+    opaque = video.from_image(tensors["in/rgba"].numpy(), alpha="drop")
+    ours = torch.from_numpy(video.fit(opaque, 16, 16, resize=resize)).permute(3, 0, 1, 2)
+    difference = (ours.int() - tensors["out/image/rgba_to_16x16"][0, :3, :1].int()).abs()
+    assert difference.max() <= 1 and (difference > 0).float().mean() < 0.02
+
+
+GIVEN = {
+    "predict2_preprocess": {"img97x61_1f": ((32, 32), 1), "vid12x30x50_5f": ((16, 32), 5)},
+    "predict2_5_preprocess": {
+        "img97x61_png_latent1": ((32, 48), 1), "vid12x30x50_mp4_latent2": ((16, 32), 5),
+        "img97x61_png_latent2": ((16, 32), 1),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, case", [(name, case) for name, cases in GIVEN.items() for case in cases])
+def test_given_pixel_frames_reach_the_tokenizer_as_officially(name, case):
+    """Whole official calls up to the tokenizer, in bfloat16; what follows the given pixel frames cannot reach them."""
+    tensors, (size, count) = golden(name), GIVEN[name][case]
+    source = tensors[f"in/{case.split('_')[0]}"].numpy()
+    given = source[None] if source.ndim == 3 else source[-count:]
+    resize = "truncate" if name == "predict2_preprocess" else "round"
+    ours = video.fit_to_network(given, *size, resize=resize, dtype=torch.bfloat16)
+    official, table = tensors[f"out/vae_input/{case}"][:, :, :count], tensors["out/normalise_table"].float()
+    assert ours.shape == official.shape and torch.isin(ours.float(), table).all()
+    levels = [(values.float()[..., None] - table).abs().argmin(dim=-1) for values in (ours, official)]
+    difference = (levels[0] - levels[1]).abs()
+    # Antialias weights differ in their last bit between torch releases; only values on the edge of rounding move.
+    assert difference.max() <= 1 and (difference > 0).float().mean() < 0.02
+
+
 def test_bicubic_fit_equals_the_official_pixels():
     tensors = golden("predict1_preprocess")
     for size in ((24, 32), (48, 64)):
@@ -77,9 +122,39 @@ def test_network_values_of_every_level_are_official(name):
 )
 def test_saved_levels_are_official(name, rounding):
     tensors = golden(name)
-    for case in ("video", "video_bf16_values"):
+    for case in ("video", "video_bf16_values", "image"):
         ours = video.to_uint8(tensors[f"in/decoded/{case}"][0], rounding=rounding)
+        assert np.array_equal(ours[0] if case == "image" else ours, tensors[f"out/uint8/{case}"].numpy())
+
+
+def test_predict2_5_never_guesses_the_range_and_its_guardrail_keeps_the_levels():
+    tensors = golden("predict2_5_preprocess")
+    for case in ("video", "video_bf16_values", "video_min_above_-0.5", "image"):
+        ours = video.to_uint8(tensors[f"in/decoded/{case}"][0], rounding="truncate")
+        ours = ours[0] if case == "image" else ours
+        assert np.array_equal(ours, tensors[f"out/uint8/{case}_through_guardrail"].numpy())
         assert np.array_equal(ours, tensors[f"out/uint8/{case}"].numpy())
+
+
+def test_predict2s_saver_guesses_the_range():
+    """A clip without a value below -0.5 is taken to lie in [0, 1]: offered by name, and not what is done by itself."""
+    tensors = golden("predict2_preprocess")
+    for case in ("video", "video_bf16_values", "video_min_above_-0.5"):
+        ours = video.to_uint8(tensors[f"in/decoded/{case}"][0], decoded="guessed")
+        assert np.array_equal(ours, tensors[f"out/uint8/{case}"].numpy())
+    bright = tensors["in/decoded/video_min_above_-0.5"][0]
+    assert (video.to_uint8(bright).astype(int) - video.to_uint8(bright, decoded="guessed")).max() > 60
+    edge = torch.full((3, 1, 2, 2), -0.5)
+    assert video.to_uint8(edge, decoded="guessed").max() == 0 and video.to_uint8(edge).min() == 64
+    with pytest.raises(ValueError, match="'signed' or 'guessed', not 'unit'"):
+        video.to_uint8(edge, decoded="unit")
+
+
+def test_levels_that_are_bytes_already_stay():
+    tensors = golden("predict2_preprocess")
+    for decoded in ("signed", "guessed"):
+        ours = video.to_uint8(tensors["in/decoded/video_uint8"][0], decoded=decoded)
+        assert np.array_equal(ours, tensors["out/uint8/video_uint8"].numpy())
 
 
 def test_bfloat16_pixels_become_8_bits_in_bfloat16():
@@ -92,7 +167,7 @@ def test_bfloat16_pixels_become_8_bits_in_bfloat16():
 
 
 def test_a_dark_clip_stays_dark():
-    # The official saver takes a clip without values below -0.5 for one in [0, 1]; here the range is never guessed.
+    # Predict2's saver takes a clip without values below -0.5 for one in [0, 1]; here nothing is guessed unasked.
     assert video.to_uint8(torch.full((3, 1, 2, 2), -0.4)).max() == 77
 
 

@@ -1,14 +1,14 @@
 """The commands: `python -m cosmos_lab COMMAND`, or `cosmos-lab COMMAND`. Each is one thin file over the library.
 
-A command module has HELP (one line), `add_arguments(parser)` and `run(arguments) -> exit code`. Exit code 2 means that
-the command line is wrong, 1 that the work failed, 130 that it was interrupted.
+A command module has `add_arguments(parser)` and `run(arguments) -> exit code`. Exit code 2 means that the command line
+is wrong, 1 that the work failed, 130 that it was interrupted.
 """
 
 import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
@@ -29,6 +29,12 @@ COMMANDS = {
     "download": "fetches official weights",
     "doctor": "ten checks of this machine, each with its fix",
 }
+TRACEBACK = "COSMOS_LAB_TRACEBACK"
+# What the library calls by a keyword argument's name, and its flag.
+FLAGS = {
+    "image_strength": "--text2image_edit_strength", "source_prompt": "--source_prompt", "device='cpu'": "--device cpu",
+}  # fmt: skip
+_MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,35 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(given[1:])
     # Two spellings of one flag may belong to two generations: which one was used, and what was given at all.
     parsed.spelled = frozenset(word.partition("=")[0] for word in given[1:] if word.startswith("--"))
-    try:
-        return module.run(parsed)
-    except KeyboardInterrupt:
-        return _failed("interrupted", 130)
-    except BrokenPipeError:
-        return 1
-    except (OSError, MemoryError) as error:
-        return _failed(str(error) or "there is not enough memory: make something smaller", 1)
-    except ValueError as error:
-        from cosmos_lab.video import MediaError
-
-        # A damaged picture is no mistake in the command line.
-        return _failed(error, 1 if isinstance(error, MediaError) else 2)
-    except ImportError as error:
-        return _failed(f"{error}: install it, as README.md says", 1)
-    except Exception as error:
-        if os.environ.get(TRACEBACK):
-            raise
-        # One line, also of what takes several.
-        said = " ".join(f"unexpected {type(error).__name__}: {error}".split())
-        return _failed(f"{said}; this is a mistake in cosmos_lab: run again with {TRACEBACK}=1 to see where", 1)
-
-
-TRACEBACK = "COSMOS_LAB_TRACEBACK"
-# What the library calls by a keyword argument's name, and its flag.
-FLAGS = {
-    "image_strength": "--text2image_edit_strength", "source_prompt": "--source_prompt", "device='cpu'": "--device cpu",
-}  # fmt: skip
-_MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
+    return _finished(module.run, parsed)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -105,6 +83,31 @@ def _underscored(word: str) -> str:
         return word
     flag, equals, value = word.partition("=")
     return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def _finished(run: Callable[[argparse.Namespace], int], parsed: argparse.Namespace) -> int:
+    """The exit code of a command; what it raises becomes one line."""
+    try:
+        return run(parsed)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+    except BrokenPipeError:
+        return 1
+    except (OSError, MemoryError) as error:
+        return _failed(str(error) or "there is not enough memory: make something smaller", 1)
+    except ValueError as error:
+        from cosmos_lab.video import MediaError
+
+        # A damaged picture is no mistake in the command line.
+        return _failed(error, 1 if isinstance(error, MediaError) else 2)
+    except ImportError as error:
+        return _failed(f"{error}: install it, as README.md says", 1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        # One line, also of what takes several.
+        said = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+        return _failed(f"{said}; this is a mistake in cosmos_lab: run again with {TRACEBACK}=1 to see where", 1)
 
 
 def _failed(error: object, code: int) -> int:

@@ -1,7 +1,6 @@
 """What a clip costs on this machine."""
 
 import argparse
-from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +60,6 @@ def _full_size(arguments: argparse.Namespace) -> int:
     import torch
 
     from cosmos_lab import catalog
-    from cosmos_lab.files import write_json
     from cosmos_lab.pipelines.full_size import FULL_SIZE, measure_all
 
     if arguments.runs is not None:
@@ -71,20 +69,23 @@ def _full_size(arguments: argparse.Namespace) -> int:
         catalog.card(name)
     if arguments.device is None and not torch.cuda.is_available():
         raise ValueError("there is no GPU here, and a model of full size fills a computer's memory: say --device cpu")
-    device = arguments.device or "cuda"
+    device, path = arguments.device or "cuda", arguments.save_path
     dtype = arguments.dtype or ("float32" if device == "cpu" else "bfloat16")
-
-    def done(name: str, found: dict[str, object]) -> None:
-        if arguments.save_path:
-            single = len(names) == 1 and arguments.save_path.endswith(".json")
-            write_json(arguments.save_path if single else Path(arguments.save_path) / f"{name}.json", found)
-        print(_line(found), flush=True)
-
+    alone = len(names) == 1 and str(path).endswith(".json")
     failures = measure_all(
-        names, _workload(arguments), budget_seconds=arguments.budget_seconds, done=done, device=device,
+        names, _workload(arguments), budget_seconds=arguments.budget_seconds, device=device,
+        done=lambda name, found: _done(found, path and (path if alone else f"{path}/{name}.json")),
         dtype=getattr(torch, dtype), command=shlex.join(["python", "-m", "cosmos_lab", *sys.argv[1:]]),
     )  # fmt: skip
     return 1 if failures else 0
+
+
+def _done(found: dict[str, object], path: str | None) -> None:
+    from cosmos_lab.files import write_json
+
+    if path:
+        write_json(path, found)
+    print(_line(found), flush=True)
 
 
 def _workload(arguments: argparse.Namespace) -> "Workload":  # noqa: F821 (imported where it is used)
@@ -93,11 +94,9 @@ def _workload(arguments: argparse.Namespace) -> "Workload":  # noqa: F821 (impor
     size = (arguments.height, arguments.width)
     if (None in size) != (size == (None, None)) or (arguments.resolution and size != (None, None)):
         raise ValueError("--height and --width go together, and --resolution says both: give one or the other")
-    return Workload(
-        num_steps=arguments.num_steps, extrapolate_to=arguments.extrapolate_to,
-        num_pixel_frames=arguments.num_pixel_frames, num_conditional_frames=arguments.num_conditional_frames,
-        resolution=arguments.resolution if None in size else size,
-    )  # fmt: skip
+    names = ("num_steps", "extrapolate_to", "num_pixel_frames", "num_conditional_frames")
+    given = {name: getattr(arguments, name) for name in names}
+    return Workload(**given, resolution=arguments.resolution if None in size else size)
 
 
 def _line(found: dict[str, object]) -> str:

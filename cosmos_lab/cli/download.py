@@ -33,8 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     parts = {}
     for card in _cards(arguments):
         for part in needed(card):
-            known = parts.get((part.repository, part.patterns))
-            parts[part.repository, part.patterns] = known or part
+            parts.setdefault((part.repository, part.patterns), part)
     offers = inspect(parts.values())
     for offer in offers:
         gated = ", gated: accept its license there, then `hf auth login`" if offer.gated else ""

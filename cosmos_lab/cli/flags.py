@@ -4,14 +4,17 @@ Nothing has a default here but what the card does not know: a flag that was not 
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from cosmos_lab.cli.absent import OFFLOAD
-from cosmos_lab.cli.making import Command
+
+if TYPE_CHECKING:
+    from cosmos_lab.cli.making import Command
 
 ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
 
 
-def add_flags(parser: argparse.ArgumentParser, command: Command) -> None:
+def add_flags(parser: argparse.ArgumentParser, command: "Command") -> None:
     """All flags of a command but those of its own."""
     _model(parser, command)
     _adapters(parser)
@@ -23,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser, command: Command) -> None:
     _output(parser, command)
 
 
-def _model(parser: argparse.ArgumentParser, command: Command) -> None:
+def _model(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("model selection")
     group.add_argument("--model", help="a model's name (see `cosmos-lab models`) or a folder; nano")
     group.add_argument("--model_size", choices=("0.6B", "2B", "14B"), help="of Cosmos-Predict2, instead of --model")
@@ -56,7 +59,7 @@ def _adapters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--init_lora_weights", choices=("True", "true"), help="for training; without effect here")
 
 
-def _input(parser: argparse.ArgumentParser, command: Command) -> None:
+def _input(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("input parameters")
     group.add_argument("--prompt", help="what should happen, in words")
     group.add_argument("--negative_prompt", help="what to avoid; the model's own default")
@@ -70,7 +73,7 @@ def _input(parser: argparse.ArgumentParser, command: Command) -> None:
                                 "Predict1: 1 or 9); 1")  # fmt: skip
 
 
-def _generation(parser: argparse.ArgumentParser, command: Command) -> None:
+def _generation(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("generation parameters")
     group.add_argument("--guidance", type=float, help="how far to push away from the negative prompt")
     group.add_argument("--num_steps", type=int, help="steps from noise to picture")
@@ -85,7 +88,7 @@ def _generation(parser: argparse.ArgumentParser, command: Command) -> None:
         group.add_argument("--num_pixel_frames", "--num_video_frames", type=int, help="length of the clip (of a chunk)")
 
 
-def _performance(parser: argparse.ArgumentParser, command: Command) -> None:
+def _performance(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("performance parameters")
     group.add_argument("--benchmark", action="store_true", help="make it 4 times and say the mean time of the last 3")
     group.add_argument("--use_cuda_graphs", action="store_true", help="not there yet")
@@ -99,7 +102,7 @@ def _performance(parser: argparse.ArgumentParser, command: Command) -> None:
         group.add_argument(flag, action="store_true", help="not there yet; nano has nothing to offload")
 
 
-def _safety(parser: argparse.ArgumentParser, command: Command) -> None:
+def _safety(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("content safety and controls")
     group.add_argument("--disable_guardrail", action="store_true", help="do not check prompt and clip; recorded")
     group.add_argument("--disable_prompt_refiner", "--disable_prompt_upsampler", action="store_true",
@@ -109,7 +112,7 @@ def _safety(parser: argparse.ArgumentParser, command: Command) -> None:
         group.add_argument("--word_limit_to_skip_upsampler", type=int, help="not there yet")
 
 
-def _batch(parser: argparse.ArgumentParser, command: Command) -> None:
+def _batch(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("batch processing")
     fields = f"{'input_video, ' if command.takes_path else ''}prompt and {command.output_field}"
     group.add_argument("--batch_input_json", help=f"a JSON array of objects with {fields}")
@@ -125,7 +128,7 @@ def add_rerun_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--report", help="the report of the batch (JSON); batch_report.json beside the first output")
 
 
-def _output(parser: argparse.ArgumentParser, command: Command) -> None:
+def _output(parser: argparse.ArgumentParser, command: "Command") -> None:
     group = parser.add_argument_group("output parameters")
     group.add_argument("--save_path", help=f"where to write; {command.save_path}")
     if command.first_guides:

@@ -1,7 +1,6 @@
 """The clips that Predict2.5's files describe: one object with `samples`, or one flat object for each sample."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config_file", help="not there: a model's settings are its card's")
     group.add_argument("--device", help="cpu or cuda; the GPU if there is one")
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
-    group = parser.add_argument_group("fields that replace those of every sample")
-    for name, (kind, meaning) in FIELDS.items():
-        way = {"action": _Switch, "default": None} if kind is bool else {"type": kind}
-        choices = {"choices": INFERENCE_TYPES} if name == "inference_type" else {}
-        group.add_argument(f"--{name}", help=meaning, **way, **choices)
-    group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
+    _add_fields(parser)
     group = parser.add_argument_group("running")
     group.add_argument("--skip_existing_output", action=_Switch, help="keep any clip that is there already")
     group.add_argument("--keep_going", action=_Switch, help="go on after a bad sample, which is always so")
@@ -53,6 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**WITHOUT, load_ema=False, use_lora=False, disable_prompt_refiner=False)
 
 
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("fields that replace those of every sample")
+    for name, (kind, meaning) in FIELDS.items():
+        way = {"action": _Switch, "default": None} if kind is bool else {"type": kind}
+        choices = {"choices": INFERENCE_TYPES} if name == "inference_type" else {}
+        group.add_argument(f"--{name}", help=meaning, **way, **choices)
+    group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
+
+
 def run(arguments: argparse.Namespace) -> int:
     files, folder = _places(arguments)
     override = {name: getattr(arguments, name) for name in FIELDS if getattr(arguments, name) is not None}
@@ -65,11 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.resolution = None
     task = next((sample.inference_type for sample in samples if not sample.problem), "text2world")
     name = choosing.model_for(arguments, task)
-    problems, report = places.of_batch(
-        [None if sample.problem else _output(sample, folder) for sample in samples], inputs=_inputs(samples),
-        files=files, report=arguments.report, folder=folder,
+    samples, report = places.of_batch(
+        samples, lambda sample: _output(sample, folder), inputs=_inputs(samples), files=files, report=arguments.report,
+        folder=folder,
     )  # fmt: skip
-    samples = [replace(sample, problem=sample.problem or problem) for sample, problem in zip(samples, problems)]
     pipe = making.open_noting(arguments, task, name)
     if "text2world" in pipe.card.tasks:
         making.check_flags(pipe, _item(shared, folder, arguments, pipe))

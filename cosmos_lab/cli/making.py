@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_lab.cli import absent, choosing, places
+from cosmos_lab.cli import absent, choosing, flags, places
+from cosmos_lab.files import output_files
 
 if TYPE_CHECKING:
     from cosmos_lab.pipelines.batch import Item, Outcome
@@ -32,7 +33,8 @@ class Command:
 
     `given_flag` names its input; where that is --input_path, a batch file says it for each item. `own` are the flags
     that are arguments of the task. `first_guides`: Cosmos 1.0 and Predict1 have it too, with their batch file and
-    folder of clips. `phases`: in Predict2 another model paints a picture first.
+    folder of clips. `phases`: in Predict2 another model paints a picture first. `add_arguments` and `run` are what
+    its command module has.
     """
 
     task: str
@@ -66,12 +68,14 @@ class Command:
         """The input of the command line."""
         return getattr(arguments, self.given_flag[2:]) if self.given_flag else None
 
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        flags.add_flags(parser, self)
 
-def produce(arguments: argparse.Namespace, command: Command) -> int:
-    """Make and save what was asked for; returns the exit code."""
-    name = choosing.model_for(arguments, command.task)
-    rows = _batch_rows(arguments, command)
-    return _one(arguments, command, name) if rows is None else _many(arguments, command, name, rows)
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Make and save what was asked for; returns the exit code."""
+        name = choosing.model_for(arguments, self.task)
+        rows = _batch_rows(arguments, self)
+        return _one(arguments, self, name) if rows is None else _many(arguments, self, name, rows)
 
 
 def _one(arguments: argparse.Namespace, command: Command, name: str) -> int:
@@ -79,19 +83,18 @@ def _one(arguments: argparse.Namespace, command: Command, name: str) -> int:
     places.check(places.written(Path(row.output), sheet=arguments.contact_sheet), [row.given])
     pipe = open_noting(arguments, command.task, name)
     item = _item(row, arguments, command, pipe)
-    return finish(_make(pipe, item, arguments), item.output, arguments)
+    finish(_make(pipe, item, arguments), item.output, arguments)
+    return 0
 
 
 def _many(arguments: argparse.Namespace, command: Command, name: str, rows: "list[Row]") -> int:
     from cosmos_lab.pipelines.batch_files import Row
     from cosmos_lab.pipelines.settings import EXAMPLE
 
-    problems, report = places.of_batch(
-        [None if row.problem else Path(row.output) for row in rows],
-        inputs=[command.given(arguments), *(row.given for row in rows)],
+    rows, report = places.of_batch(
+        rows, lambda row: Path(row.output), inputs=[command.given(arguments), *(row.given for row in rows)],
         files=[arguments.batch_input_json, getattr(arguments, "batch_input_path", None)], report=arguments.report,
     )  # fmt: skip
-    rows = [replace(row, problem=row.problem or problem) for row, problem in zip(rows, problems, strict=True)]
     pipe = open_noting(arguments, command.task, name)
     check_flags(pipe, _item(Row(label="", prompt=EXAMPLE), arguments, command, pipe))
     return make_batch(pipe, [_item(row, arguments, command, pipe) for row in rows], arguments, report)
@@ -127,25 +130,23 @@ def make_batch(pipe: "Pipeline", items: "list[Item]", arguments: argparse.Namesp
     return int(not report.complete)
 
 
-def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> int:
+def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> None:
     """Save one generation, and say where everything lies."""
     from cosmos_lab import video
 
-    path = made.save(path)
+    path, prompts, provenance = output_files(made.save(path))
     lines = [("picture" if made.is_image else "clip", path)]
     if arguments.contact_sheet:
         sheet = places.sheet_of(path)
         video.write_image(sheet, made.contact_sheet())
         lines.append(("contact sheet", sheet))
-    lines += [("prompts", path.with_suffix(".txt")), ("provenance", path.with_suffix(".json"))]
-    for name, place in lines:
+    for name, place in (*lines, ("prompts", prompts), ("provenance", provenance)):
         print(f"{name:<14}{place}")
     if made.note:
         print(f"{'note':<14}{made.note}")
     settings = made.provenance["settings"]
     print(f"{'checks':<14}guardrail {settings['guardrail']}, prompt {settings['refiner']}")
     print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
-    return 0
 
 
 def _make(pipe: "Pipeline", item: "Item", arguments: argparse.Namespace) -> "Generation":
@@ -153,14 +154,14 @@ def _make(pipe: "Pipeline", item: "Item", arguments: argparse.Namespace) -> "Gen
     from cosmos_lab.pipelines import batch
 
     runs = BENCHMARK_RUNS if getattr(arguments, "benchmark", False) else 1
+    seconds = []
     for number in range(runs):
         made = batch.plan(pipe, item).run(pipe, progress=not arguments.quiet)
+        seconds.append(sum(made.timing.values()))
         if runs > 1:
-            seconds = sum(made.timing.values())
-            total = seconds if number == 1 else seconds + (total if number else 0)
-            print(f"{'run':<14}{seconds:.1f} s" + ("" if number else ", not counted"))
+            print(f"{'run':<14}{seconds[-1]:.1f} s" + ("" if number else ", not counted"))
     if runs > 1:
-        print(f"{'mean':<14}{total / (runs - 1):.1f} s")
+        print(f"{'mean':<14}{sum(seconds[1:]) / (runs - 1):.1f} s")
     return made
 
 

@@ -1,11 +1,15 @@
 """Where a command writes: never over a file that it needs, and nowhere that turns out closed after the work."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from cosmos_lab.files import check_writable
+from cosmos_lab.files import check_writable, output_files
+
+Entry = TypeVar("Entry")
 
 
 def sheet_of(output: Path) -> Path:
@@ -13,9 +17,9 @@ def sheet_of(output: Path) -> Path:
     return output.with_name(f"{output.stem}_sheet.png")
 
 
-def written(output: Path, *, sheet: bool = False) -> list[Path]:
-    """All files that saving an output writes."""
-    return [output, output.with_suffix(".txt"), output.with_suffix(".json"), *([sheet_of(output)] if sheet else [])]
+def written(output: Path, *, sheet: bool) -> list[Path]:
+    """All files that one output and, if wanted, its contact sheet write."""
+    return [*output_files(output), *([sheet_of(output)] if sheet else [])]
 
 
 def check(writes: Iterable[Path], needed: Iterable[object]) -> None:
@@ -26,15 +30,17 @@ def check(writes: Iterable[Path], needed: Iterable[object]) -> None:
 
 
 def of_batch(
-    outputs: Sequence[Path | None], *, inputs: Sequence[object], files: Sequence[object], report: str | None,
-    folder: Path | None = None,
-) -> tuple[list[str], Path | None]:  # fmt: skip
-    """What is wrong with each output, and where the report goes: to `report`, into `folder` or beside the first output.
+    entries: Sequence[Entry], output: Callable[[Entry], Path], *, inputs: Sequence[object], files: Sequence[object],
+    report: str | None, folder: Path | None = None,
+) -> tuple[list[Entry], Path | None]:  # fmt: skip
+    """The entries, with what is wrong with their outputs as their problem, and the place of the report.
 
-    An output over an input costs its item only. Raises ValueError where one lies over the `files` that describe the
-    batch, or the report over anything that is read, and OSError where the report cannot be written.
+    That is `report`, in `folder` or beside the first output. An output over an input costs its entry only. Raises
+    ValueError where one lies over the `files` that describe the batch, or the report over anything that is read, and
+    OSError where the report cannot be written.
     """
-    writes = [[] if output is None else written(output) for output in outputs]
+    outputs = [None if entry.problem else output(entry) for entry in entries]
+    writes = [() if output is None else output_files(output) for output in outputs]
     _refuse([path for paths in writes for path in paths], files)
     over = _places(inputs)
     problems = [_overwriting(paths, over) for paths in writes]
@@ -42,7 +48,8 @@ def of_batch(
     place = Path(report) if report else _in_first(good if folder is None else [folder])
     if place is not None:
         check([place], [*files, *inputs])
-    return problems, place
+    pairs = zip(entries, problems, strict=True)
+    return [replace(entry, problem=entry.problem or problem) for entry, problem in pairs], place
 
 
 def _refuse(writes: Iterable[Path], needed: Iterable[object]) -> None:

@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cosmos_lab.files import sha256
-    from cosmos_lab.pipelines.replay import read_provenance, replay
+    from cosmos_lab.pipelines.provenance import read_provenance
+    from cosmos_lab.pipelines.replay import replay
 
     provenance = read_provenance(arguments.file)
     original = _saved(Path(arguments.file))
@@ -28,12 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         # Weights or an input that have changed are no mistake in the command line.
         raise OSError(error) from error
-    code = making.finish(made, path, arguments)
+    making.finish(made, path, arguments)
+    same = original is None or sha256(original) == sha256(path)
     if original:
-        same = sha256(original) == sha256(path)
         print(f"{'replay':<14}{'the same bytes as' if same else 'other bytes than'} {original}")
-        return code if same else 1
-    return code
+    return int(not same)
 
 
 def _output(arguments: argparse.Namespace, provenance: dict[str, object], original: Path | None) -> Path:
@@ -50,5 +50,5 @@ def _output(arguments: argparse.Namespace, provenance: dict[str, object], origin
 
 def _saved(file: Path) -> Path | None:
     """The picture or clip that a provenance file lies beside."""
-    suffixes = (".mp4", ".jpg", ".jpeg", ".png", ".webp") if file.suffix == ".json" else (file.suffix,)
+    suffixes = (".mp4", *making.PICTURES) if file.suffix == ".json" else (file.suffix,)
     return next((path for path in map(file.with_suffix, suffixes) if path.is_file()), None)

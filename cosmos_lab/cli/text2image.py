@@ -1,15 +1,6 @@
 """A prompt becomes a picture."""
 
-import argparse
+from cosmos_lab.cli.making import Command
 
-from cosmos_lab.cli import flags, making
-
-COMMAND = making.Command(task="text2image")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags.add_flags(parser, COMMAND)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    return making.produce(arguments, COMMAND)
+COMMAND = Command(task="text2image")
+add_arguments, run = COMMAND.add_arguments, COMMAND.run

@@ -5,8 +5,9 @@ from pathlib import Path
 
 STAGES = ("words", "tokenizer", "world", "reader", "export")
 TRAINED = ("tokenizer", "world", "reader")
-# Peak learning rate, clips in a batch of one GPU, decay of the weight average.
-DEFAULTS = {"tokenizer": (1e-3, 16, 0.999), "world": (1.2e-3, 128, 0.9995), "reader": (2e-3, 32, 0.995)}
+# Peak learning rate, clips in a batch of one GPU, decay of the weight average, optimizer.
+DEFAULTS = {"tokenizer": (1e-3, 8, 0.999, "muon"), "world": (1.2e-3, 64, 0.9995, "muon"),
+            "reader": (2e-3, 32, 0.995, "adamw")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100_000, help="steps of each trained stage")
     parser.add_argument("--minutes", type=float, nargs="+", default=[float("inf")],
                         help="wall-clock of each trained stage, or one for all; sets the schedule")
-    parser.add_argument("--batch", type=int, help="clips a step on each GPU")
-    parser.add_argument("--lr", type=float, help="peak learning rate")
-    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="both take the same --lr")
+    parser.add_argument("--batch", type=int, nargs="+", help="clips a step on each GPU, of each trained stage")
+    parser.add_argument("--lr", type=float, nargs="+", help="peak learning rate of each trained stage")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"),
+                        help="muon, for the reader adamw; both take the same --lr")
     parser.add_argument("--state_weight", type=float, default=0.0,
                         help="world: weight of telling what stands where; 0 leaves it out")
     parser.add_argument("--reader_clips", type=int, default=16_000, help="reader: clips of those above that it reads")
@@ -39,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     trained = [stage for stage in args.stages if stage in TRAINED]
     if len(args.minutes) not in (1, len(trained)):
         raise ValueError(f"--minutes takes one number, or one for each of {', '.join(trained)}")
-    if len(trained) > 1 and (args.batch or args.lr):
-        raise ValueError("--batch and --lr are of one stage; train one at a time to set them")
+    for flag in ("batch", "lr"):
+        if len(getattr(args, flag) or trained) != len(trained):
+            named = ", ".join(trained) or "the trained stages, of which none is asked for"
+            raise ValueError(f"--{flag} takes one number for each of {named}")
     if "words" in args.stages:
         nano.train_words(args.folder, seed=args.seed)
     if trained:
@@ -59,20 +63,21 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes)
     pool = render_pool(source, ranks)
     held_out = nano.held_out_pool(ranks, args.workers)
-    minutes = args.minutes * len(trained) if len(args.minutes) == 1 else args.minutes
-    for name, limit in zip(trained, minutes, strict=True):
-        figures = nano.train_stage(name, _stage(args, name, limit, source, ranks), pool, held_out)
+    for index, name in enumerate(trained):
+        figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pool, held_out)
         if ranks.first:
             print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
 
 
-def _stage(args: argparse.Namespace, name: str, minutes: float, source: object, ranks: object) -> object:
+def _stage(args: argparse.Namespace, index: int, name: str, source: object, ranks: object) -> object:
+    """The stage `name`, the one at `index` of those that are trained."""
     from cosmos_lab.train.loop import Plan
     from cosmos_lab.train.nano import Stage
 
-    lr, batch, ema = DEFAULTS[name]
-    plan = Plan(steps=args.steps, minutes=minutes, lr=args.lr or lr, warmup=args.warmup, cooldown=args.cooldown,
-                optimizer=args.optimizer, ema=ema, seed=args.seed)
+    lr, batch, ema, optimizer = DEFAULTS[name]
+    lr, batch = args.lr[index] if args.lr else lr, args.batch[index] if args.batch else batch
+    plan = Plan(steps=args.steps, minutes=args.minutes[index % len(args.minutes)], lr=lr, warmup=args.warmup,
+                cooldown=args.cooldown, optimizer=args.optimizer or optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
-    return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=args.batch or batch, compile=compile,
+    return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
                  state_weight=args.state_weight, reader_clips=args.reader_clips)

@@ -2,16 +2,17 @@
 
 import argparse
 
-from cosmos_lab.cli import flags, making
+from cosmos_lab.cli.making import Command
 
-COMMAND = making.Command(
+COMMAND = Command(
     task="video2video", given_flag="--input_video_path", own=("strength", "image_strength", "source_prompt"),
     phases=True,
 )
+run = COMMAND.run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    flags.add_flags(parser, COMMAND)
+    COMMAND.add_arguments(parser)
     group = parser.add_argument_group("editing")
     group.add_argument("--input_video_path", "--input_path",
                        help="the clip to edit, also for a batch; its first pixel frames count")  # fmt: skip
@@ -34,7 +35,3 @@ def _strength(text: str) -> float:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return float(text)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    return making.produce(arguments, COMMAND)

@@ -96,7 +96,8 @@ def _decode(pipe: Pipeline, latents: Tensor, batch: int = 16) -> list[np.ndarray
     clips = []
     for part in latents.split(batch):
         pixels = pipe.model.vae.decode(part.to(pipe.device) / pipe.card.sampling.sigma_data)
-        clips += [video.to_uint8(clip, rounding=pipe.card.pictures.rounding) for clip in pixels]
+        rules = pipe.card.pictures
+        clips += [video.to_uint8(clip, rounding=rules.rounding, decoded=rules.decoded) for clip in pixels]
     return clips
 
 

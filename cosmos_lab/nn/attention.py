@@ -56,6 +56,24 @@ def chosen_kernel(q_B_L_H_D: Tensor, k_B_S_H_D: Tensor, v_B_S_H_D: Tensor) -> st
         return SDPBackend(torch._fused_sdp_choice(q, k, v)).name
 
 
+# What a model can be loaded with. "auto": the fastest kernel that the device has for the tensors.
+ATTENTIONS: dict[str, AttentionFunction] = {"auto": fused_attention, "reference": reference_attention}
+
+
+def named_attention(name: str) -> AttentionFunction:
+    """The function of a name of `ATTENTIONS`. Raises ValueError for other names."""
+    if name not in ATTENTIONS:
+        raise ValueError(f"attention is one of {', '.join(ATTENTIONS)}, not {name!r}")
+    return ATTENTIONS[name]
+
+
+def attend_by(network: nn.Module, attend: AttentionFunction) -> None:
+    """Let every attention sub-layer of a network mix its tokens, (B, L, H, D) each, by this function."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.attend = attend
+
+
 class Attention(nn.Module):
     """Multi-head attention with RMS-normalised queries and keys; self-attention where no context is given.
 

@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from time import perf_counter
 
-from cosmos_lab.files import check_writable, sha256, write_json
+from cosmos_lab.files import check_writable, output_files, sha256, write_json
 from cosmos_lab.pipelines.call import Call
 from cosmos_lab.pipelines.edit import edit
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.long import LongCall, long_video
 from cosmos_lab.pipelines.painter import painted
-from cosmos_lab.pipelines.replay import read_provenance
+from cosmos_lab.pipelines.provenance import read_provenance
 from cosmos_lab.pipelines.settings import Options
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.tables import Table
@@ -132,7 +132,7 @@ def is_made(pipe: Pipeline, call: Call | LongCall, output: Path) -> bool:
     """Whether `output`, its prompts and its provenance are there and are what the call would make."""
     try:
         before = read_provenance(output)
-        whole = before.get("file") == {"sha256": sha256(output)} and output.with_suffix(".txt").is_file()
+        whole = before.get("file") == {"sha256": sha256(output)} and all(map(Path.is_file, output_files(output)))
     except FAILURES:
         return False
     if not whole:
@@ -159,21 +159,16 @@ def _follow_input(pipe: Pipeline, call: Call | LongCall, output: Path) -> None:
     if before["input"] != now:
         # Where nothing may be written, the clip is still the right one.
         with suppress(OSError):
-            write_json(output.with_suffix(".json"), {**before, "input": now})
+            write_json(output_files(output)[-1], {**before, "input": now})
 
 
 def _claim(written: dict[Path, str], item: Item) -> None:
     """Note who writes an item's files. Raises ValueError where another one writes them already."""
-    files = [file.resolve() for file in _files(item.output)]
+    files = [file.resolve() for file in output_files(item.output)]
     for file in files:
         if file in written:
             raise ValueError(f"{file.name} is written by {written[file]} already; choose another name")
     written.update(dict.fromkeys(files, item.label))
-
-
-def _files(output: Path) -> list[Path]:
-    """The clip or picture, its prompts and its provenance."""
-    return [output.with_suffix(suffix) for suffix in (output.suffix, ".txt", ".json")]
 
 
 class _Batch:
@@ -199,7 +194,7 @@ class _Batch:
                 if self._keeps(call, item.output):
                     self._done(number, "kept")
                     continue
-                for file in _files(item.output):
+                for file in output_files(item.output):
                     check_writable(file)
                 self.waiting[number] = None
 

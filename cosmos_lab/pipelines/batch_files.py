@@ -1,7 +1,7 @@
 """The files that describe many clips: Predict2's JSON array and the JSON lines of Cosmos 1.0 and Predict1."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,28 +23,26 @@ def read_array(path: str | Path, *, given: str | None, output: str) -> list[Row]
     Raises FileNotFoundError, and ValueError with item, line and column where the whole is no such array; what is wrong
     with one entry is its row's problem.
     """
-    text = read_text(path)
+    text, fields = read_text(path), _fields(given, output)
     try:
         entries = parse(text)
     except json.JSONDecodeError as error:
         place = f"{path}, item {_item_at(text, error.pos)}, line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{place}: {error.msg}; the file holds a JSON array: {_example(given, output)}") from error
+        raise ValueError(f"{place}: {error.msg}; the file holds a JSON array: [{_example(fields)}]") from error
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} holds no items; it is a JSON array: {_example(given, output)}")
-    required = ("prompt", *((given,) if given else ()), output)
-    return [_row(f"item {number}", entry, given, output, required) for number, entry in enumerate(entries, start=1)]
+        raise ValueError(f"{path} holds no items; it is a JSON array: [{_example(fields)}]")
+    return [_row(f"item {number}", entry, fields) for number, entry in enumerate(entries, start=1)]
 
 
-def read_lines(path: str | Path, *, given: str | None, needs_prompt: bool = True) -> list[Row]:
+def read_lines(path: str | Path, *, given: str | None) -> list[Row]:
     """The form of Cosmos 1.0 and Predict1: a JSON object with `prompt`, and `given` where named, in every line.
 
     Raises FileNotFoundError, and ValueError for a file without lines.
     """
-    required = ((given,) if given else ()) + (("prompt",) if needs_prompt else ())
-    rows = [_line(label, text, given, required) for label, text in numbered_lines(path)]
+    fields = _fields(given)
+    rows = [_line(label, text, fields) for label, text in numbered_lines(path)]
     if not rows:
-        example = json.dumps({name: "…" for name in required}, ensure_ascii=False)
-        raise ValueError(f"{path} holds no lines; each is an object such as {example}")
+        raise ValueError(f"{path} holds no lines; each is an object such as {_example(fields)}")
     return rows
 
 
@@ -96,30 +94,30 @@ def _item_at(text: str, position: int) -> int:
     return 1
 
 
-def _line(label: str, text: str, given: str | None, required: tuple[str, ...]) -> Row:
+def _fields(given: str | None, output: str | None = None) -> dict[str, str]:
+    """What a file calls the parts of its rows, by their names here."""
+    names = {"given": given, "prompt": "prompt", "output": output}
+    return {ours: theirs for ours, theirs in names.items() if theirs}
+
+
+def _line(label: str, text: str, fields: Mapping[str, str]) -> Row:
     try:
-        entry = parse(text)
+        return _row(label, parse(text), fields)
     except json.JSONDecodeError as error:
         return Row(label=label, problem=f"no JSON at column {error.colno}: {error.msg}")
-    return _row(label, entry, given, None, required)
 
 
-def _row(label: str, entry: object, given: str | None, output: str | None, required: tuple[str, ...]) -> Row:
+def _row(label: str, entry: object, fields: Mapping[str, str]) -> Row:
     if not isinstance(entry, dict):
         return Row(label=label, problem=f"an object was expected, not {json.dumps(entry)[:40]}")
     if broken := broken_text(entry):
         return Row(label=label, problem=broken)
-    fields = {"prompt": "prompt"} | ({"given": given} if given else {}) | ({"output": output} if output else {})
-    values = {ours: entry[theirs] for ours, theirs in fields.items() if theirs in entry}
-    absent = [name for name in required if name not in entry]
-    wrong = [fields[name] for name, value in values.items() if not isinstance(value, str) or not value.strip()]
-    texts = {name: value for name, value in values.items() if isinstance(value, str)}
-    if absent or wrong:
-        problems = [f"lacks {name!r}" for name in absent] + [f"{name!r} is no text or empty" for name in wrong]
-        return Row(label=label, **texts, problem="; ".join(problems))
-    return Row(label=label, **texts)
+    texts = {ours: entry[theirs] for ours, theirs in fields.items() if isinstance(entry.get(theirs), str)}
+    full = {fields[ours] for ours, text in texts.items() if text.strip()}
+    problems = [f"lacks {name!r}" for name in fields.values() if name not in entry]
+    problems += [f"{name!r} is no text or empty" for name in fields.values() if name in entry and name not in full]
+    return Row(label=label, **texts, problem="; ".join(problems))
 
 
-def _example(given: str | None, output: str) -> str:
-    fields = [*([given] if given else []), "prompt", output]
-    return json.dumps([{name: "…" for name in fields}], ensure_ascii=False)
+def _example(fields: Mapping[str, str]) -> str:
+    return json.dumps(dict.fromkeys(fields.values(), "…"), ensure_ascii=False)

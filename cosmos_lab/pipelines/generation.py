@@ -2,26 +2,18 @@
 
 import base64
 import html
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from torch import Tensor
 
-from cosmos_lab import __version__, video
-from cosmos_lab.files import json_text, sha256, whole
-
-PROVENANCE_VERSION = 2
-
-
-def versions() -> dict[str, str]:
-    """Of all on which pixels, and the bytes of a saved clip, depend beside the machine."""
-    others = ("torch", "transformers", "numpy", "av", "pillow")
-    return {"cosmos_lab": __version__} | {name: version(name) for name in others}
+from cosmos_lab import video
+from cosmos_lab.files import json_text, output_files, sha256, whole
 
 
 class Timing(dict):
@@ -87,20 +79,18 @@ class Generation:
         The provenance comes last: where it lies, the rest is whole. It also holds the SHA-256 of the file itself.
         Raises ValueError for a suffix that does not fit.
         """
-        path = Path(path)
-        if self.frames is None:
-            raise ValueError("this generation holds latents only; make it with output='pixels'")
+        path, frames = Path(path), self._shown()
         picture = self.is_image and path.suffix.lower() in video.IMAGES
         if not picture and path.suffix.lower() != ".mp4":
             fitting = ".jpg, .png, .webp or .mp4" if self.is_image else ".mp4"
             raise ValueError(f"{path.name}: a {'picture' if self.is_image else 'clip'} is saved as {fitting}")
-        described = path.with_suffix(".json")
+        _, prompted, described = output_files(path)
         # All three are written before the first is in its place, so that no old provenance stands beside a new clip.
-        with whole(described) as provenance, whole(path.with_suffix(".txt")) as prompts, whole(path) as pixels:
+        with whole(described) as provenance, whole(prompted) as prompts, whole(path) as pixels:
             if picture:
-                video.write_image(pixels, self.frames[0])
+                video.write_image(pixels, frames[0])
             else:
-                video.write_video(pixels, self.frames, fps=self.fps)
+                video.write_video(pixels, frames, fps=self.fps)
             prompts.write_text(self._prompts(), encoding="utf-8")
             file = {"file": {"sha256": sha256(pixels)}}
             provenance.write_text(json_text({**self.provenance, **file}), encoding="utf-8")
@@ -156,8 +146,6 @@ def _short(value: object) -> str:
 
 
 def _png(picture: np.ndarray) -> bytes:
-    import io
-
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -19,7 +19,7 @@ from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines.call import Call, generating
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.generation import Generation, Timing
-from cosmos_lab.pipelines.settings import Options, Settings
+from cosmos_lab.pipelines.settings import Options, Settings, whole_number
 from cosmos_lab.pipelines.source import Source
 
 NUM_CHUNKS = 6
@@ -38,7 +38,24 @@ class LongCall:
 
     def run(self, pipe: Pipeline, *, progress: bool = True) -> Generation:
         """Generate it, chunk after chunk."""
-        return _generate(pipe, self, progress)
+        from tqdm.auto import tqdm
+
+        settings, chunks, timing = self.settings, [], Timing()
+        for number in tqdm(range(settings.num_chunks), desc="chunks", disable=not progress, leave=False):
+            chunk = _following(pipe, self, chunks[-1], number) if chunks else self.first
+            # Pixels are handed over, also where only latents were asked for.
+            chunk = replace(chunk, replacing=_of_chunk(chunk.replacing, number), output="pixels")
+            chunks.append(pipe.generate(chunk, progress=progress))
+            for stage, seconds in chunks[-1].timing.items():
+                timing[stage] = timing.get(stage, 0.0) + seconds
+        call = self.given(chunks[0].call.source)
+        shown = [chunk.frames[settings.chunk_overlap if number else 0 : settings.chunk_size]
+                 for number, chunk in enumerate(chunks)]  # fmt: skip
+        return Generation(
+            frames=None if call.first.output == "latents" else np.concatenate(shown)[: settings.num_output_frames],
+            latents=torch.cat([chunk.latents for chunk in chunks], dim=2), fps=settings.fps, timing=timing, call=call,
+            provenance=pipe.provenance(call),
+        )  # fmt: skip
 
 
 @generating
@@ -94,33 +111,10 @@ def _extent(num_chunks: int | None, num_output_frames: int | None, size: int, st
     if num_chunks is not None and num_output_frames is not None:
         raise ValueError("num_chunks and num_output_frames both say how long the video is: give one")
     name, given = ("num_chunks", num_chunks) if num_output_frames is None else ("num_output_frames", num_output_frames)
-    given = NUM_CHUNKS if given is None else given
-    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ValueError(f"{name} is a whole number from 1 on, not {given!r}")
+    given = whole_number(name, NUM_CHUNKS if given is None else given, least=1)
     if num_output_frames is None:
         return given, size + (given - 1) * stride
     return 1 + max(0, ceil((given - size) / stride)), given
-
-
-def _generate(pipe: Pipeline, call: LongCall, progress: bool) -> Generation:
-    from tqdm.auto import tqdm
-
-    settings, chunks, timing = call.settings, [], Timing()
-    for number in tqdm(range(settings.num_chunks), desc="chunks", disable=not progress, leave=False):
-        chunk = _following(pipe, call, chunks[-1], number) if chunks else call.first
-        # Pixels are handed over, also where only latents were asked for.
-        chunk = replace(chunk, replacing=_of_chunk(chunk.replacing, number), output="pixels")
-        chunks.append(pipe.generate(chunk, progress=progress))
-        for stage, seconds in chunks[-1].timing.items():
-            timing[stage] = timing.get(stage, 0.0) + seconds
-    call = call.given(chunks[0].call.source)
-    shown = [chunk.frames[settings.chunk_overlap if number else 0 : settings.chunk_size]
-             for number, chunk in enumerate(chunks)]  # fmt: skip
-    return Generation(
-        frames=None if call.first.output == "latents" else np.concatenate(shown)[: settings.num_output_frames],
-        latents=torch.cat([chunk.latents for chunk in chunks], dim=2), fps=settings.fps, timing=timing, call=call,
-        provenance=pipe.provenance(call),
-    )  # fmt: skip
 
 
 def _of_chunk(replacing: dict[str, Noise | Tensor], number: int) -> dict[str, Noise | Tensor]:

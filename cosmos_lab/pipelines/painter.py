@@ -49,13 +49,23 @@ def painted(pipe: "Pipeline", call: Call, *, progress: bool = False) -> Call:
 
     Negative prompt, seed and embeddings are the clip's. Raises ValueError where nothing can paint.
     """
-    settings = call.settings
-    if call.source is not None or not settings.num_conditional_frames:
+    if call.source is not None or not call.settings.num_conditional_frames:
         return call
     if pipe.open_first_frame is None and call.edit is None:
         fix = "load that by name, or use image2world"
         raise ValueError(f"{pipe.name} begins text2world with {pipe.card.first_frame}: {fix}")
     painter = pipe if pipe.open_first_frame is None else pipe.open_first_frame()
+    picture = painter.generate(_asked(painter, pipe, call), progress=progress).frames[0]
+    if painter is pipe:
+        return replace(call, source=Source.of(picture, num_conditional_frames=1))
+    source = Source.of(through_jpeg(picture), num_conditional_frames=1)
+    by = {"model": painter.name, "weights": painter.model.digest, "loaded": painter.loaded, "picture": source.sha256}
+    return replace(call, source=replace(source, painter=by))
+
+
+def _asked(painter: "Pipeline", pipe: "Pipeline", call: Call) -> Call:
+    """What the painter is to make for the clip of `pipe`."""
+    settings = call.settings
     embeds = {name: value for name, value in call.replacing.items() if name != "noise"}
     options = embeds | {
         "negative_prompt": settings.negative_prompt, "seed": settings.seed, "conventions": call.conventions,
@@ -66,12 +76,5 @@ def painted(pipe: "Pipeline", call: Call, *, progress: bool = False) -> Call:
     else:
         options["aspect_ratio"] = pipe.card.aspect_of(settings.height, settings.width)
     if call.edit is None:
-        asked = painter.call("text2image", settings.prompt, **options)
-    else:
-        asked = call.edit.of_first_frame(painter, settings, options)
-    picture = painter.generate(asked, progress=progress).frames[0]
-    if painter is pipe:
-        return replace(call, source=Source.of(picture, num_conditional_frames=1))
-    source = Source.of(through_jpeg(picture), num_conditional_frames=1)
-    by = {"model": painter.name, "weights": painter.model.digest, "loaded": painter.loaded, "picture": source.sha256}
-    return replace(call, source=replace(source, painter=by))
+        return painter.call("text2image", settings.prompt, **options)
+    return call.edit.of_first_frame(painter, settings, options)

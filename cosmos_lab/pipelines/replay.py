@@ -1,29 +1,18 @@
 """Make a generation again from its provenance."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import get_type_hints
 
 from cosmos_lab.files import sha256
 from cosmos_lab.pipelines.call import Call
 from cosmos_lab.pipelines.edit import Edit
 from cosmos_lab.pipelines.generate import Pipeline, load
-from cosmos_lab.pipelines.generation import PROVENANCE_VERSION, Generation
-from cosmos_lab.pipelines.loaded import from_json
+from cosmos_lab.pipelines.generation import Generation
 from cosmos_lab.pipelines.long import LongCall, first_settings
 from cosmos_lab.pipelines.painter import Painter, painted
+from cosmos_lab.pipelines.provenance import SETTINGS, loading_from_json, read_provenance
 from cosmos_lab.pipelines.settings import Settings
 from cosmos_lab.pipelines.source import Source
-
-# What a replay takes from a provenance file, with its types.
-NEEDED = {
-    "model": str, "weights": str, "loaded": dict, "conventions": str, "like": str | None, "settings": dict,
-    "input": dict | None, "painter": dict | None, "given_by_hand": dict, "output": str, "device": str, "dtype": str,
-}  # fmt: skip
-SETTINGS = get_type_hints(Settings)
-DEFAULTS = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
 
 
 def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progress: bool = True) -> Generation:
@@ -42,43 +31,11 @@ def replay(made: Generation | str | Path, *, pipe: Pipeline | None = None, progr
 
 def _load(provenance: Mapping[str, object]) -> Pipeline:
     common = {name: provenance[name] for name in ("device", "dtype", "conventions")}
-    pipe = load(provenance["model"], like=provenance["like"], **common, **from_json(provenance["loaded"]))
+    pipe = load(provenance["model"], like=provenance["like"], **common, **loading_from_json(provenance["loaded"]))
     if provenance["painter"]:
         painter = provenance["painter"]
-        pipe.open_first_frame = Painter(name=painter["model"], options=common | from_json(painter["loaded"]))
+        pipe.open_first_frame = Painter(name=painter["model"], options=common | loading_from_json(painter["loaded"]))
     return pipe
-
-
-def read_provenance(path: str | Path) -> dict[str, object]:
-    """The provenance file at `path`, or beside a saved clip. Raises FileNotFoundError and ValueError."""
-    path = Path(path)
-    path = path if path.suffix == ".json" or path.is_dir() else path.with_suffix(".json")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no provenance {path}; it is written beside each saved clip")
-    try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))
-        known = provenance["provenance"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no provenance of a clip: {error}") from error
-    if known != PROVENANCE_VERSION:
-        raise ValueError(f"{path} has version {known}, not {PROVENANCE_VERSION}; use the release that wrote it")
-    _check_types(path, provenance, NEEDED)
-    _check_types(path, {**DEFAULTS, **provenance["settings"]}, SETTINGS)
-    return provenance
-
-
-def _check_types(path: Path, values: Mapping[str, object], types: Mapping[str, type]) -> None:
-    missing = [name for name in types if name not in values]
-    if missing:
-        raise ValueError(f"{path} is no provenance of a clip: it lacks {', '.join(missing)}")
-    wrong = [name for name, kind in types.items() if not _fits(values[name], kind)]
-    if wrong:
-        raise ValueError(f"{path} is no provenance of a clip: {wrong[0]} is {values[wrong[0]]!r}, of another type")
-
-
-def _fits(value: object, kind: type) -> bool:
-    """Whether a JSON value is of a type; whole numbers are numbers, truth values are not."""
-    return not isinstance(value, bool) and (isinstance(value, kind) or isinstance(value, int) and _fits(1.0, kind))
 
 
 def _call(provenance: Mapping[str, object], pipe: Pipeline) -> Call | LongCall:

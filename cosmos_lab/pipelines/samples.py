@@ -142,7 +142,7 @@ def _named_once(samples: list[Sample]) -> list[Sample]:
 
 def _read(path: Path) -> list[Sample]:
     if path.suffix.lower() == ".jsonl":
-        return [_line(path, label, line) for label, line in numbered_lines(path)]
+        return [_line(path, f"{path.name}, {place}", line) for place, line in numbered_lines(path)]
     if path.suffix.lower() not in (".json", ".jsonc"):
         raise ValueError(f"{path}: samples are read from .json or .jsonl, not {path.suffix or 'a name without suffix'}")
     try:
@@ -151,15 +151,14 @@ def _read(path: Path) -> list[Sample]:
         raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds no object; it is one sample, or one object with a table 'samples'")
-    return _table(path, value) if "samples" in value else [_flat(path, "", value)]
+    return _table(path, value) if "samples" in value else [_flat(path, path.name, value)]
 
 
 def _line(path: Path, label: str, text: str) -> Sample:
     try:
         return _flat(path, label, parse(without_comments(text)))
     except json.JSONDecodeError as error:
-        problem = f"no JSON at column {error.colno}: {error.msg}"
-        return Sample(label=f"{path.name}, {label}", name="", problem=problem)
+        return Sample(label=label, name="", problem=f"no JSON at column {error.colno}: {error.msg}")
 
 
 def _table(path: Path, value: dict[str, object]) -> list[Sample]:
@@ -170,22 +169,20 @@ def _table(path: Path, value: dict[str, object]) -> list[Sample]:
         raise ValueError(f"{path}: samples is a table of names, each with {', '.join(OWN)}")
     # The seed of this form is 1 where none is given, that of the flat form 0.
     shared = {"seed": 1} | {name: given for name, given in value.items() if name != "samples"}
-    samples = []
-    for name, own in value["samples"].items():
-        label = f"{path.name}: {name}"
-        if broken := broken_text([name, own, shared]):
-            samples.append(Sample(label=ascii(label)[1:-1], name="", problem=broken))
-            continue
-        if not isinstance(own, dict) or set(own) - set(OWN):
-            problem = f"a sample has the fields {', '.join(OWN)}, not {json.dumps(own)[:60]}"
-            samples.append(Sample(label=label, name=name, problem=problem))
-            continue
-        samples.append(Sample(label=label, name=name, fields={**shared, **own}, folder=path.parent, path_wins=True))
-    return samples
+    return [_of_table(path, name, own, shared) for name, own in value["samples"].items()]
 
 
-def _flat(path: Path, place: str, value: object) -> Sample:
-    label = f"{path.name}{', ' if place else ''}{place}"
+def _of_table(path: Path, name: str, own: object, shared: Mapping[str, object]) -> Sample:
+    label = f"{path.name}: {name}"
+    if broken := broken_text([name, own, shared]):
+        return Sample(label=ascii(label)[1:-1], name="", problem=broken)
+    if not isinstance(own, dict) or set(own) - set(OWN):
+        problem = f"a sample has the fields {', '.join(OWN)}, not {json.dumps(own)[:60]}"
+        return Sample(label=label, name=name, problem=problem)
+    return Sample(label=label, name=name, fields={**shared, **own}, folder=path.parent, path_wins=True)
+
+
+def _flat(path: Path, label: str, value: object) -> Sample:
     if not isinstance(value, dict):
         return Sample(label=label, name="", problem="an object was expected")
     if broken := broken_text(value):

@@ -94,13 +94,7 @@ def by_hand(options: Options) -> dict[str, Noise | Tensor]:
 
 def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, options: Options) -> Settings:
     """Fill what is None or absent from the card and check all of it. Raises ValueError naming the fix."""
-    if task not in card.tasks:
-        raise ValueError(f"{card.name} does not do {task}; it does {', '.join(card.tasks)}")
-    unknown = sorted(set(options) - set(Options.__annotations__))
-    if unknown:
-        raise TypeError(f"unknown keyword arguments {', '.join(unknown)}; known: {', '.join(Options.__annotations__)}")
-    if options.get("output", "pixels") not in ("pixels", "latents"):
-        raise ValueError(f"output is 'pixels' or 'latents', not {options['output']!r}")
+    _check_names(card, task, options)
 
     def value(name: str, default: object) -> object:
         return default if options.get(name) is None else options[name]
@@ -118,16 +112,23 @@ def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, 
         negative_prompt=_text("the negative prompt", value("negative_prompt", card.negative_prompt)),
         guidance=_number("guidance", value("guidance", card.sampling.guidance), least=0),
         guidance_form=card.sampling.guidance_form,
-        num_steps=_whole("num_steps", value("num_steps", card.sampling.num_steps), least=1, most=MOST_STEPS),
-        seed=_whole("seed", value("seed", card.sampling.seed), least=0),
-        num_pixel_frames=length,
-        num_conditional_frames=given,
-        height=height,
-        width=width,
+        num_steps=whole_number("num_steps", value("num_steps", card.sampling.num_steps), least=1, most=MOST_STEPS),
+        seed=whole_number("seed", value("seed", card.sampling.seed), least=0),
+        num_pixel_frames=length, num_conditional_frames=given, height=height, width=width,
         fps=_number("fps", value("fps", card.fps), least=1, most=MOST_FPS),
         guardrail="NOT_CHECKED" if options.get("guardrail", True) else "DISABLED",
         refiner="NOT_REFINED" if options.get("refine", True) else "DISABLED",
-    )
+    )  # fmt: skip
+
+
+def _check_names(card: Card, task: str, options: Options) -> None:
+    if task not in card.tasks:
+        raise ValueError(f"{card.name} does not do {task}; it does {', '.join(card.tasks)}")
+    unknown = sorted(set(options) - set(Options.__annotations__))
+    if unknown:
+        raise TypeError(f"unknown keyword arguments {', '.join(unknown)}; known: {', '.join(Options.__annotations__)}")
+    if options.get("output", "pixels") not in ("pixels", "latents"):
+        raise ValueError(f"output is 'pixels' or 'latents', not {options['output']!r}")
 
 
 def _prompt(prompt: str, has_embeddings: bool) -> str:
@@ -152,7 +153,8 @@ def _number(name: str, value: float, *, least: float, most: float = float_info.m
     return float(value)
 
 
-def _whole(name: str, value: int, *, least: int, most: float = inf) -> int:
+def whole_number(name: str, value: object, *, least: int, most: float = inf) -> int:
+    """The value itself. Raises ValueError, naming it, where it is no whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"{name} is a whole number from {least} on{_end(most)}, not {value!r}")
     return value

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,10 @@ class Source:
         """
         if isinstance(given, Source):
             return given
-        pixels, still, path, digest = _read(given, alpha, first=num_pixel_frames)
-        pixels = pixels[:num_pixel_frames]
+        source = _read(given, alpha, first=num_pixel_frames)
+        pixels = source.pixels[:num_pixel_frames]
         pixels = np.concatenate([pixels, np.repeat(pixels[-1:], num_pixel_frames - len(pixels), axis=0)])
-        return cls(pixels=pixels, is_image=still, path=path, sha256=digest)
+        return replace(source, pixels=pixels)
 
     @classmethod
     def of(cls, given: object, *, num_conditional_frames: int, alpha: str = "white") -> "Source":
@@ -48,28 +48,28 @@ class Source:
         if isinstance(given, Source):
             return given
         count = num_conditional_frames
-        pixels, still, path, digest = _read(given, alpha, last=count)
-        if still and count > 1:
+        source = _read(given, alpha, last=count)
+        if source.is_image and count > 1:
             raise ValueError(f"a still image cannot be continued from {count} pixel frames; give a clip, or continue 1")
-        if len(pixels) < count:
-            raise ValueError(f"{count} pixel frames were to be continued, but the clip has only {len(pixels)}")
-        return cls(pixels=pixels[-count:], is_image=still, path=path, sha256=digest)
+        if len(source.pixels) < count:
+            raise ValueError(f"{count} pixel frames were to be continued, but the clip has only {len(source.pixels)}")
+        return replace(source, pixels=source.pixels[-count:])
 
     def described(self) -> dict[str, object]:
         """What provenance keeps."""
         return {"path": self.path, "sha256": self.sha256, "is_image": self.is_image}
 
 
-def _read(
-    given: object, alpha: str, *, first: int | None = None, last: int | None = None
-) -> tuple[np.ndarray, bool, str | None, str]:
-    """Pixels (of a file, only the first or last ones), whether they are a still image, path and fingerprint."""
+def _read(given: object, alpha: str, *, first: int | None = None, last: int | None = None) -> Source:
+    """All of what was given; of a file, only the first or last pixel frames."""
     if isinstance(given, str | Path):
         clip = video.read(given, first=first, last=last, alpha=alpha)
         # The whole path, so that a replay finds it from any folder.
-        return clip.pixels, clip.is_image, str(Path(given).resolve()), sha256(given)
+        path = str(Path(given).resolve())
+        return Source(pixels=clip.pixels, is_image=clip.is_image, path=path, sha256=sha256(given))
     pixels, still = _pixels(given, alpha)
-    return pixels, still, None, hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return Source(pixels=pixels, is_image=still, path=None, sha256=digest)
 
 
 def _pixels(given: object, alpha: str) -> tuple[np.ndarray, bool]:

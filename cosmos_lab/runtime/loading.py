@@ -6,6 +6,7 @@ import torch
 
 from cosmos_lab import catalog
 from cosmos_lab.conventions import apply
+from cosmos_lab.nn.attention import attend_by, named_attention
 from cosmos_lab.runtime.checkpoints import MANIFEST, Model, WeightsError, find_folder, load_model
 from cosmos_lab.runtime.diffusers_folder import INDEX, is_diffusers_folder, load_diffusers
 from cosmos_lab.runtime.official import Lora, load_official
@@ -24,12 +25,14 @@ def load_any(
     lora: Lora | None = None,
     text_encoder: bool = True,
     like: str | None = None,
+    attention: str = "auto",
 ) -> Model:
     """Read a model by its card's name or from a folder; the options are those of `load_official` and `load_diffusers`.
 
-    Raises ValueError for an unknown name and for an option that this kind of model would ignore, WeightsError for
-    files that are missing, damaged or another model's.
+    attention: see `nn.attention.ATTENTIONS`. Raises ValueError for an unknown name and for an option that this kind of
+    model would ignore, WeightsError for files that are missing, damaged or another model's.
     """
+    attend = named_attention(attention)
     folder, card = Path(name), catalog.cards().get(str(name))
     by_hand = {"checkpoints": checkpoints, "dit_path": dit_path, "ema": ema, "lora": lora}
     if is_diffusers_folder(folder):
@@ -48,6 +51,7 @@ def load_any(
             catalog.card(str(name)), "checkpoints" if checkpoints is None else checkpoints, device=device, dtype=dtype,
             text_dtype=text_dtype, dit_path=dit_path, ema=ema, lora=lora, text_encoder=text_encoder,
         )  # fmt: skip
+    attend_by(model.dit, attend)
     return apply(model, conventions)
 
 

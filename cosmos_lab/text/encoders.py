@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from transformers import T5Config
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
-NANO_TOKENS = 128
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,13 @@ from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
 from cosmos_lab.train.states import StateHead, state_bank
-from cosmos_lab.train.tokenizer import compile_blocks, reconstruction_psnr, set_latent_statistics, tokenizer_loss
+from cosmos_lab.train.tokenizer import (
+    compile_blocks,
+    reconstruction_psnr,
+    set_latent_statistics,
+    tokenizer_loss,
+    uncompiled,
+)
 from cosmos_lab.train.world_model import WorldRecipe, caption_shuffle_ratio, world_loss
 from cosmos_lab.worlds.captions import corpus
 
@@ -57,13 +63,13 @@ class Stage:
         """Log and resumable state."""
         return self.folder / "runs"
 
-    def describe(self, name: str, figures: dict[str, float]) -> None:
-        """Writes `NAME.json`: plan, clips, hardware, wall-clock and figures of a finished stage."""
+    def describe(self, name: str, figures: dict[str, float], recipe: WorldRecipe | None = None) -> None:
+        """Writes `NAME.json`: plan, clips, recipe, hardware, wall-clock and figures of a finished stage."""
         device = self.ranks.device
         hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
         notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
                  "hardware": f"{self.ranks.size} x {hardware}", "torch": torch.__version__, "figures": figures,
-                 "finished": time.strftime("%Y-%m-%d")}
+                 "finished": time.strftime("%Y-%m-%d"), **({"recipe": asdict(recipe)} if recipe else {})}
         write_json(self.folder / f"{name}.json", _finite(notes))
 
 
@@ -122,9 +128,10 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
     train(training, tokenizer_loss(vae, pool.pixels, stage.batch), stage.runs / "tokenizer")
     training.swap_average()
-    set_latent_statistics(vae, pool.pixels)
-    stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
-    figures = {"held_out_psnr": reconstruction_psnr(vae, held_out.pixels).mean().item()}
+    with uncompiled():
+        set_latent_statistics(vae, pool.pixels)
+        stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
+        figures = {"held_out_psnr": reconstruction_psnr(vae, held_out.pixels).mean().item()}
     if stage.ranks.first:
         save_weights(stage.folder / "vae.safetensors", vae, dtype=torch.float16)
         stage.describe("tokenizer_training", {**figures, "steps": training.step})
@@ -144,15 +151,19 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     if stage.compile:
         compile_blocks(dit, (Block,))
     training = _training(modules, stage, "world")
-    train(training, world_loss(modules, bank, recipe), stage.runs / "world",
-          observe=lambda: caption_shuffle_ratio(modules, validation))
+
+    def validate() -> dict[str, float]:
+        with uncompiled():
+            return caption_shuffle_ratio(modules, validation)
+
+    train(training, world_loss(modules, bank, recipe), stage.runs / "world", observe=validate)
     training.swap_average()
-    figures = caption_shuffle_ratio(modules, validation)
+    figures = validate()
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
         save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
         clips = len(pool.rollouts) * stage.ranks.size
-        stage.describe("world_training", {**figures, "steps": training.step, "clips": clips})
+        stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, recipe)
     stage.ranks.barrier()
     return figures
 

@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
         updates = orthogonalize(torch.stack([update.flatten(1) for update in ahead]))
         rate = 0.2 * group["lr"] * math.sqrt(max(updates.shape[1:]))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        changes = [update.view_as(p).to(p.dtype) for update, p in zip(updates, parameters)]
+        changes = [update.view_as(p) for update, p in zip(updates.to(parameters[0].dtype).unbind(), parameters)]
         torch._foreach_add_(parameters, changes, alpha=-rate)
 
 

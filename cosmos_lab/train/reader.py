@@ -95,7 +95,10 @@ def reconstruct(
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=pixels.is_cuda):
-            video = vae.decode(perturb(vae.encode(as_video(pixels[rows[part]])), noise, generator))
+            latents = vae.encode(as_video(pixels[rows[part]]))
+            amount = noise * torch.rand(len(latents), 1, 1, 1, 1, generator=generator, device=latents.device)
+            disturbance = torch.randn(latents.shape, generator=generator, device=latents.device)
+            video = vae.decode(perturb(latents, amount, disturbance))
         out[part] = as_pixels(video)
     return out
 

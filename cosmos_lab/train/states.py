@@ -44,7 +44,8 @@ class StateHead(nn.Module):
         block.register_forward_hook(self._keep)
 
     def _keep(self, block: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self.tokens = output
+        # Validation asks for no gradients, and for no state.
+        self.tokens = output if torch.is_grad_enabled() else None
 
     def forward(self, shares: Tensor) -> Tensor:
         """Cross-entropy against `shares` (B, T, 14, h, w), nats a token; lets go of the tokens."""

@@ -1,11 +1,14 @@
 """Trains nano's video tokenizer on freshly rendered clips: reconstruct every pixel, edges and motion above all."""
 
+from contextlib import AbstractContextManager
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
+from cosmos_lab.train.capture import Captured
 from cosmos_lab.train.loop import LossFunction
 
 
@@ -36,28 +39,36 @@ def reconstruction_loss(output: Tensor, video: Tensor) -> Tensor:
     return (weight * error.abs()).mean() + 10 * (weight * error.square()).mean() + gradient_error(error, weight)
 
 
-def perturb(latents: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Adds noise of up to `strength` channel standard deviations, so that the decoder forgives a denoiser's errors."""
+def perturb(latents: Tensor, amount: Tensor, noise: Tensor) -> Tensor:
+    """Adds `amount` (B, 1, 1, 1, 1) channel standard deviations of noise, so that the decoder forgives a denoiser."""
     spread = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-    amount = strength * torch.rand(latents.shape[0], 1, 1, 1, 1, generator=generator, device=latents.device)
-    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     return latents + amount * spread * noise
 
 
 def tokenizer_loss(vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1) -> LossFunction:
-    """The loss over a pool of rendered clips (N, T, H, W, 3) uint8 that lies on the training device."""
-    encode, decode = vae.encode_raw, vae.decode_raw
+    """The loss over a pool of rendered clips (N, T, H, W, 3) uint8 that lies on the training device.
 
-    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
-        chosen = torch.randint(len(pool), (batch,), generator=generator, device=pool.device)
-        video = as_video(pool[chosen])
+    The decoder sees latents with up to `noise` standard deviations of noise.
+    """
+    factor = vae.spatial_factor
+    size = (vae.config.latent_channels, vae.num_latent_frames(pool.shape[1]), *(n // factor for n in pool.shape[2:4]))
+
+    def reconstruct(pixels: Tensor, amount: Tensor, disturbance: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        video = as_video(pixels)
         with torch.autocast(pool.device.type, dtype=torch.bfloat16):
-            latents = encode(video)
-            output = decode(perturb(latents, noise, generator))
+            latents = vae.encode_raw(video)
+            output = vae.decode_raw(perturb(latents, amount, disturbance))
         error = (output.float() - video).square().mean()
         # The weak pull keeps latents near unit scale; nothing else fixes it.
         total = reconstruction_loss(output.float(), video) + 1e-4 * latents.float().square().mean()
         return total, {"psnr_noisy": 10 * torch.log10(4 / error.detach())}
+
+    captured = Captured(reconstruct, vae)
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
+        chosen = torch.randint(len(pool), (batch,), generator=generator, device=pool.device)
+        amount = noise * torch.rand(batch, 1, 1, 1, 1, generator=generator, device=pool.device)
+        return captured(pool[chosen], amount, torch.randn(batch, *size, generator=generator, device=pool.device))
 
     return loss
 
@@ -74,7 +85,7 @@ def set_latent_statistics(vae: WaveletVAE, pool: Tensor, clips: int = 512) -> No
 def reconstruction_psnr(vae: WaveletVAE, pool: Tensor) -> Tensor:
     """PSNR in dB of each clip, on 8-bit pixels (peak 255) after a round trip through latents.
 
-    By the raw maps, which decode a clip whole: `decode` goes by latent frame, which compiled blocks take badly.
+    By the raw maps, which decode a clip whole and so faster than `decode`, which goes by latent frame.
     """
     found = []
     for part in pool.split(16):
@@ -84,6 +95,11 @@ def reconstruction_psnr(vae: WaveletVAE, pool: Tensor) -> Tensor:
         mse = (pixels - part.float()).square().mean(dim=(1, 2, 3, 4))
         found.append(10 * torch.log10(255**2 / mse))
     return torch.cat(found)
+
+
+def uncompiled() -> AbstractContextManager:
+    """Runs compiled blocks as they are written: batches of another size would be compiled anew."""
+    return torch.compiler.set_stance("force_eager")
 
 
 def compile_blocks(module: nn.Module, kinds: tuple[type, ...]) -> None:

@@ -43,6 +43,7 @@ def test_ab2_equals_predict2_bit_for_bit(num_steps):
     golden = read_golden("predict2_sampler")
     mu = golden["in/mu"]
     steps = list(ab2(predict2_denoiser(mu), official(7, mu.shape) * 80, karras(num_steps)))
+    assert [step.index for step in steps[:-1]] == golden[f"out/timesteps_{num_steps}"].tolist()
     assert torch.equal(torch.stack([step.x for step in steps]), golden[f"out/x_steps_{num_steps}"])
     assert torch.equal(torch.stack([step.x0 for step in steps[:-1]]), golden[f"out/x0_steps_{num_steps}"])
     assert torch.equal(steps[-1].x0, golden[f"out/final_{num_steps}"])
@@ -92,7 +93,8 @@ def predict1_net(x, timesteps, text, *, condition_mask=None, padding_mask=None, 
     return torch.tanh(inner) + 0.1 * x
 
 
-def predict1_run(golden, run, *, legacy):
+def predict1_system(golden, run, *, legacy):
+    """Denoiser, condition (None in text2world) and dtype of a recorded run."""
     dtype = torch.bfloat16 if "bf16" in run else torch.float32
     condition = None
     if run.startswith("v2w"):
@@ -111,6 +113,11 @@ def predict1_run(golden, run, *, legacy):
         dtype=dtype,
         batch_guidance=False,
     )
+    return denoise, condition, dtype
+
+
+def predict1_run(golden, run, *, legacy):
+    denoise, condition, dtype = predict1_system(golden, run, legacy=legacy)
     x = (golden[f"in/{run}/noise_unit"] * math.sqrt(80**2 + 1)).to(dtype)
     replace = None if condition is None else condition.state
     return list(euler(denoise, x, predict1_karras(35), arithmetic=torch.float32, replace=replace))
@@ -128,6 +135,17 @@ def test_predict1_equals_the_golden_bit_for_bit(name, run):
         assert torch.equal(states[1:], golden[f"out/{run}/xs"])
     assert steps[-1].x0.dtype == golden[f"out/{run}/samples"].dtype
     assert torch.equal(steps[-1].x0, golden[f"out/{run}/samples"])
+
+
+@pytest.mark.parametrize(("name", "run"), [case for case in PREDICT1_RUNS if case[1].startswith("v2w")])
+def test_predict1_steps_from_the_rewritten_state(name, run):
+    """What a step of video2world leaves, given latent frames included, before the next step rewrites those."""
+    golden = read_golden(name)
+    denoise, _, _ = predict1_system(golden, run, legacy="fixed" not in name)
+    sigmas = predict1_karras(35)
+    steps = [list(euler(denoise, x, sigmas[i : i + 2], arithmetic=torch.float32))[-1]
+             for i, x in enumerate(golden[f"out/{run}/x_in"])]  # fmt: skip
+    assert torch.equal(torch.stack([step.x for step in steps]), golden[f"out/{run}/xs"])
 
 
 def test_predict1s_first_release_scales_the_given_latent_frames():
@@ -180,9 +198,11 @@ def test_order_of_convergence_of_unipc():
 def test_unipc_equals_predict2_5(case):
     golden = read_golden("predict2_5_unipc")
     settings, mu = golden.metadata["cases"][case], golden["in/mu"]
+    velocities = []
 
     def velocity(x, timesteps, text, **_):
-        return x - mu + 0.3 * torch.sin(2 * x + 3 * (timesteps[0] / 1000))
+        velocities.append(x - mu + 0.3 * torch.sin(2 * x + 3 * (timesteps[0] / 1000)))
+        return velocities[-1]
 
     count = settings["num_inference_steps"]
     sigmas = flow_karras(count) if settings.get("use_kerras_sigma") else flow_shifted(count, shift=settings["shift"])
@@ -192,6 +212,8 @@ def test_unipc_equals_predict2_5(case):
     torch.testing.assert_close(
         torch.stack([s.x0 for s in steps[:-1]]), golden[f"out/{case}/x0_pred"], atol=5e-6, rtol=0
     )
+    # By its slope of 1.6 at most, the velocity may differ by that much more than the state.
+    torch.testing.assert_close(torch.stack(velocities), golden[f"out/{case}/v"], atol=1.6 * 5e-6, rtol=0)
 
 
 @pytest.mark.parametrize("solver", [euler, heun, midpoint, ab2])

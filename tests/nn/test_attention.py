@@ -3,10 +3,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from golden_files import relative_error
+from tiny_dit import tiny_dit, tiny_inputs
 from torch.nn.attention import _cur_sdpa_kernel_backends, sdpa_kernel
 
 from cosmos_lab.nn import attention
-from cosmos_lab.nn.attention import Attention, fused_attention, reference_attention
+from cosmos_lab.nn.attention import (
+    ATTENTIONS,
+    Attention,
+    attend_by,
+    fused_attention,
+    named_attention,
+    reference_attention,
+)
 from cosmos_lab.nn.layers import RMSNorm
 from cosmos_lab.nn.rope import rope_angles, rope_from_angles
 
@@ -86,6 +95,25 @@ def test_the_attend_function_can_be_replaced(generator):
         expected = attention(x)
         attention.attend = reference_attention
         torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_every_named_attention_equals_the_reference_in_a_network(generator, name):
+    net, asked = tiny_dit("predict2_dit_v2w_tiny"), []
+    inputs = tiny_inputs("predict2_dit_v2w_tiny", "in/video")
+
+    def counted(attend):
+        return lambda *qkv: asked.append(attend) or attend(*qkv)
+
+    made = []
+    for attend in (named_attention(name), reference_attention):
+        attend_by(net, counted(attend))
+        made.append(net(**inputs))
+    # Self- and cross-attention of two blocks, once in each form.
+    assert asked == [ATTENTIONS[name]] * 4 + [reference_attention] * 4
+    assert relative_error(*made) < 1e-5
+    with pytest.raises(ValueError, match="one of auto, reference, not 'sage'"):
+        named_attention("sage")
 
 
 def test_self_attention_without_rotation_ignores_the_order_of_tokens(generator):

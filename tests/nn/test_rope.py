@@ -2,7 +2,15 @@ import pytest
 import torch
 from golden_files import read_golden
 
-from cosmos_lab.nn.rope import apply_rope, axis_angles, axis_sizes, rope_angles, rope_from_angles
+from cosmos_lab.nn.rope import (
+    BASE_THETA,
+    apply_rope,
+    axis_angles,
+    axis_frequencies,
+    axis_sizes,
+    rope_angles,
+    rope_from_angles,
+)
 
 PREDICT2 = {
     "t2i_0p6b_1024": (64, (1.0, 4.0, 4.0)),
@@ -48,6 +56,14 @@ def test_predict2_5_tables_are_exact(rope_dtype, short):
     assert torch.equal(
         rope_angles(grid=(24, 44, 80), head_dim=128, ratio=ratio, rope_dtype=rope_dtype)[-1].repeat(2), last
     )
+
+
+@pytest.mark.parametrize(("rope_dtype", "short"), [("float32", "fp32"), ("bfloat16_exponents", "bf16buf")])
+@pytest.mark.parametrize(("size", "ratio", "axis"), [(44, 1.0, "temporal"), (42, 3.0, "spatial")])
+def test_predict2_5_exponents_are_exact(rope_dtype, short, size, ratio, axis):
+    exponents = read_golden("predict2_5_rope")[f"out/{short}_dim_{axis}_range"]
+    frequencies = axis_frequencies(size=size, ratio=ratio, rope_dtype=rope_dtype, device=torch.device("cpu"))
+    assert torch.equal(frequencies, 1.0 / (BASE_THETA * ratio ** (size / (size - 2))) ** exponents)
 
 
 @pytest.mark.parametrize("rope_dtype", ["bfloat16", "bfloat16_exponents"])

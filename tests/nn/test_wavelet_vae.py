@@ -101,6 +101,22 @@ def test_encoder_equals_the_official_one(golden, cosmos, source, target):
     assert relative_error(cosmos.encode_raw(golden[source]), golden[target]) < TOLERANCE
 
 
+# By key of the golden: the module of our encoder that gives the same.
+INTERMEDIATES = {
+    "out/conv_in": "conv_in", "out/encoder.down.0.block.0": "down.0.block.0",
+    "out/encoder.down.0.downsample": "down.0.downsample", "out/encoder": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", INTERMEDIATES)
+def test_intermediates_equal_the_official_encoder(golden, cosmos, key):
+    seen = []
+    hook = cosmos.encoder.get_submodule(INTERMEDIATES[key]).register_forward_hook(lambda *call: seen.append(call[-1]))
+    cosmos.encode_raw(golden["in/video"])
+    hook.remove()
+    assert relative_error(seen[0], golden[key]) < TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("source", "target"),
     [("out/latent", "out/decoded"), ("out/latent_image", "out/decoded_image")],
@@ -252,6 +268,7 @@ def test_statistics_and_chunks_equal_the_official_wrapper():
     golden = read_golden("predict1_tokenizer_wrapper")
     mean, std = statistics_from_mean_std(golden["in/mean"], golden["in/std"], num_latent_frames=3)
     assert torch.equal(rearrange(mean, "c t -> 1 c t 1 1"), golden["buf/latent_mean"])
+    assert torch.equal(rearrange(std, "c t -> 1 c t 1 1"), golden["buf/latent_std"])
     vae = stand_in(mean, std)
 
     latents = vae.encode(golden["in/video"])

@@ -97,8 +97,20 @@ def test_what_diffusers_does_not_have_is_refused():
     assert with_conventions(changed, "diffusers") is changed
     with pytest.raises(ValueError, match="load it again"):
         with_conventions(changed, "official")
-    with pytest.raises(ValueError, match="no historical form"):
-        with_conventions(catalog.card(V2W), "historical")
+    with pytest.raises(ValueError, match="predict2.5-2b-post-trained has no historical form"):
+        with_conventions(catalog.card("predict2.5-2b-post-trained"), "historical")
+
+
+def test_historical_forms_are_the_mistake_and_nothing_else():
+    for name in ("predict2-2b-text2image", V2W):
+        card = catalog.card(name)
+        historical = with_conventions(card, "historical")
+        assert historical.pictures == replace(card.pictures, decoded="guessed") != card.pictures
+        assert replace(historical, pictures=card.pictures, conventions="official") == card
+    card = catalog.card("predict1-7b-video2world")
+    historical = with_conventions(card, "historical")
+    assert historical.sampling == replace(card.sampling, legacy_replacement=True) != card.sampling
+    assert replace(historical, sampling=card.sampling, conventions="official") == card
 
 
 def test_every_line_names_a_test_that_exists():
@@ -117,10 +129,30 @@ def test_the_page_shows_what_the_cards_say():
     assert page["rotary time"][f"{V2W} in diffusers"] == "index / fps · 24"
     assert page["timestep"]["predict2.5-2b-post-trained"] == "1000 sigma cut to an integer, · 0.001"
     assert page["latent statistics"]["predict1-7b-video2world"] == "one per channel and latent frame, times 0.5"
+    assert page["pictures held upright"][V2W] == "turned as EXIF says, officially not"
+    assert page["pictures held upright"]["nano"] == page["pictures held upright"][f"{V2W} in diffusers"]
+    sizes = page["size of a continued clip"]
+    assert sizes["predict1-7b-video2world"] == "multiples of 16x16, officially 1280x704 alone"
+    assert sizes[V2W] == "multiples of 16x16" and sizes["predict2-2b-text2image"] == "-"
+    assert page["range of decoded pixels"][V2W] == "from -1 to 1"
+    assert page["range of decoded pixels"][f"{V2W}, historical"].startswith("from 0 to 1 if none is below -0.5")
     # The page is read off the cards: change a card and the line changes with it.
     solver = next(convention for convention in CONVENTIONS if convention.name == "solver")
     card = catalog.card(V2W)
     assert solver.of(replace(card, sampling=replace(card.sampling, solver="heun"))) == "heun, clean final evaluation"
+
+
+@pytest.mark.parametrize("size", [(704, 1280), (480, 640), (32, 48)])
+def test_predict1_continues_at_every_size_that_it_can_make(size):
+    """The official command makes 704x1280 of whatever height and width it is given, which is the default here."""
+    pipe = loops.pipeline("predict1-7b-video2world", torch.float32)
+    options = {"given": tiny.clip(1, 40, 60), "num_conditional_frames": 1}
+    settings = pipe.call("video2world", "a ball", resolution=size, **options).settings
+    assert (settings.height, settings.width) == size
+    card = catalog.card("predict1-7b-video2world")
+    assert card.size_of() == (704, 1280) and card.size_of(size) == size
+    with pytest.raises(ValueError, match="nearest size that it can is 48x32"):
+        card.size_of((33, 48))
 
 
 class Words(torch.nn.Module):

@@ -1,5 +1,7 @@
 """Decoding straight into 8-bit pixel frames: the same pixels as at once, in memory that does not grow with the clip."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny_diffusers as tiny
@@ -33,6 +35,38 @@ def test_the_same_pixel_frames_as_decoding_at_once(config, rounding):
     at_once = video.to_uint8(vae.decode(latents)[0], rounding=rounding)
     frames = decode_frames(vae, latents, rounding=rounding)
     assert frames.dtype == np.uint8 and np.array_equal(frames, at_once) and frames.std() > 10
+
+
+class Pieces:
+    """Stands for a tokenizer that decodes into these two pieces of one value each."""
+
+    spatial_factor = 8
+
+    def __init__(self, *values):
+        self.values = values
+
+    def num_pixel_frames(self, num_latent_frames):
+        return num_latent_frames
+
+    def decode_stream(self, latents):
+        return (torch.full((1, 3, 1, 32, 48), value) for value in self.values)
+
+
+def test_the_range_is_guessed_of_the_whole_clip():
+    """Its minimum counts, not that of the piece that is being decoded."""
+    for values, decoded, levels in (((-0.9, -0.4), "guessed", (13, 77)), ((-0.4, -0.4), "guessed", (0, 0)),
+                                    ((-0.4, -0.4), "signed", (77, 77))):  # fmt: skip
+        frames = decode_frames(Pieces(*values), latents_of(2), decoded=decoded)
+        assert tuple(frames[:, 0, 0, 0]) == levels and frames.shape == (2, 32, 48, 3)
+
+
+@pytest.mark.parametrize("conventions, decoded", [("official", "signed"), ("historical", "guessed")])
+def test_a_predict2_pipeline_decodes_as_its_conventions_say(conventions, decoded):
+    pipe = Pipeline(random_model(tiny_card("predict2-2b-video2world-480p-16fps"))).under(conventions)
+    bright = Pipeline(replace(pipe.model, vae=Pieces(-0.4, 0.2)))
+    expected = decode_frames(bright.model.vae, latents_of(2), decoded=decoded)
+    assert np.array_equal(bright.decode(latents_of(2)), expected)
+    assert expected.min() == {"signed": 77, "guessed": 0}[decoded]
 
 
 @pytest.mark.parametrize(("config", "counts"), [(WAN, (8, 24)), (WAVELET, (4, 13))], ids=["wan", "wavelet"])

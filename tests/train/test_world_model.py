@@ -58,8 +58,8 @@ def test_noise_levels_and_masks_follow_the_recipe(generator):
     recipe = WorldRecipe()
     log_sigma = torch.logit(draw_time(recipe, 20_000, generator).double())
     usual = log_sigma[log_sigma.abs() < 4]
-    # 6 % come from the high range, whose ends are ln 8 = 2.1 and ln 160 = 5.1.
-    assert abs(usual.median() - recipe.sigma_mean) < 0.12 and 0.02 < (log_sigma > 3.5).double().mean() < 0.06
+    # Above 3.5 lie 2.3 % of the normal, and half of the 6 % from the high range between ln 8 and ln 160: 5.3 %.
+    assert abs(usual.median() - recipe.sigma_mean) < 0.12 and 0.04 < (log_sigma > 3.5).double().mean() < 0.066
     counts = draw_mask(recipe, torch.zeros(8_000, 1, 9, 1, 1), generator).sum(dim=(1, 2, 3, 4))
     shares = [(counts == number).double().mean().item() for number in (0, 1, 2)]
     assert shares == pytest.approx(recipe.conditional, abs=0.02)
