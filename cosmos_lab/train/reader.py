@@ -20,7 +20,7 @@ from cosmos_lab.runtime.checkpoints import load_weights
 from cosmos_lab.train.clips import ClipSource, Pool, render_pool
 from cosmos_lab.train.loop import LossFunction, Plan, Training, train
 from cosmos_lab.train.ranks import Ranks
-from cosmos_lab.train.tokenizer import as_video, perturb
+from cosmos_lab.train.tokenizer import as_video, draw_disturbance, perturb
 from cosmos_lab.worlds.split import is_withheld
 
 # Where the reader's own clips begin; neither training nor evaluation of a world model comes here.
@@ -96,9 +96,7 @@ def reconstruct(
         part = slice(start, start + batch)
         with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=pixels.is_cuda):
             latents = vae.encode(as_video(pixels[rows[part]]))
-            amount = noise * torch.rand(len(latents), 1, 1, 1, 1, generator=generator, device=latents.device)
-            disturbance = torch.randn(latents.shape, generator=generator, device=latents.device)
-            video = vae.decode(perturb(latents, amount, disturbance))
+            video = vae.decode(perturb(latents, *draw_disturbance(latents.shape, noise, generator)))
         out[part] = as_pixels(video)
     return out
 

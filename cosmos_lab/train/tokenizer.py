@@ -39,6 +39,14 @@ def reconstruction_loss(output: Tensor, video: Tensor) -> Tensor:
     return (weight * error.abs()).mean() + 10 * (weight * error.square()).mean() + gradient_error(error, weight)
 
 
+def draw_disturbance(
+    size: tuple[int, ...], strength: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What `perturb` adds to latents of that size: an amount up to `strength` for each clip, and normal noise."""
+    amount = strength * torch.rand(size[0], 1, 1, 1, 1, generator=generator, device=generator.device)
+    return amount, torch.randn(size, generator=generator, device=generator.device)
+
+
 def perturb(latents: Tensor, amount: Tensor, noise: Tensor) -> Tensor:
     """Adds `amount` (B, 1, 1, 1, 1) channel standard deviations of noise, so that the decoder forgives a denoiser."""
     spread = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
@@ -67,8 +75,7 @@ def tokenizer_loss(vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
         chosen = torch.randint(len(pool), (batch,), generator=generator, device=pool.device)
-        amount = noise * torch.rand(batch, 1, 1, 1, 1, generator=generator, device=pool.device)
-        return captured(pool[chosen], amount, torch.randn(batch, *size, generator=generator, device=pool.device))
+        return captured(pool[chosen], *draw_disturbance((batch, *size), noise, generator))
 
     return loss
 

@@ -1,0 +1,81 @@
+"""The figures of the README are those of the records that the commands wrote."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosmos_lab.evaluation.report import Evaluation
+
+ROOT = Path(__file__).parents[1]
+NANO = ROOT / "assets" / "nano"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = " ".join(README.split())
+RECORDS = {name: Evaluation.load(NANO / f"{name}.json") for name in ("evaluation", "guidance", "editing", "long_video")}
+
+
+def percent(record: str, figure: str) -> str:
+    return f"{100 * RECORDS[record].figure(figure).value:.0f} %"
+
+
+def value(record: str, figure: str) -> float:
+    return RECORDS[record].figure(figure).value
+
+
+def seconds(path: Path) -> tuple[str, str]:
+    """Peak and duration of a clip as the README writes them; extrapolated ones are marked."""
+    found = json.loads(path.read_text())
+    peak = max(stage["peak_gb"] for stage in found["stages"].values())
+    return f"{peak:.1f} GB", f"{found['clip_seconds']:.0f}" + (" *" if found["extrapolated"] else "")
+
+
+def test_the_table_of_nano_is_its_record():
+    lines = README.split("<!-- nano: begin -->")[1].split("<!-- nano: end -->")[0].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| figure "))
+    rows = lines[start + 2 : lines.index("", start)]
+    assert len(rows) > 20 and set(rows) <= set(RECORDS["evaluation"].markdown().splitlines())
+
+
+def test_all_records_are_of_the_same_weights():
+    assert len({record.provenance["weights"] for record in RECORDS.values()}) == 1
+
+
+def test_guidance_in_words():
+    names = ("count", "color", "shape", "motion", "floor", "camera")
+    listed = ", ".join(f"{name} {percent('guidance', f'guidance 3: {name}')}" for name in names)
+    assert f"{listed} and the whole prompt {percent('guidance', 'guidance 3: whole prompt')[:-2]}" in PROSE
+
+
+def test_edits_in_words():
+    shown = {s: percent("editing", f"edits of strength {s}: shown") for s in (0.6, 0.7)}
+    both = {s: percent("editing", f"edits of strength {s}: shown and each within 2 px") for s in (0.6, 0.7)}
+    shift = value("editing", "edits of strength 0.7: positions")
+    assert f"{shown[0.6]} show it at strength 0.6 and {both[0.6]} keep their places as well" in PROSE
+    assert f"at 0.7, {shown[0.7]} show it, with a median shift of {shift:.1f} pixels" in PROSE
+    assert f"but only {both[0.7]} keep every place" in PROSE
+    counts = RECORDS["editing"].details["curve"]["0.6"]
+    assert [counts[kind]["both"] for kind in ("floor", "light")] == [1, 1] and counts["shape"]["both"] == 1 / 3
+    assert RECORDS["editing"].details["curve"]["0.7"]["color"]["shown"] == 1
+
+
+def test_long_videos_in_words():
+    seam = RECORDS["long_video"].figure("long video: change of pixels at seams over inside")
+    assert f"change {seam.value:.2f} times as much at a seam" in PROSE
+    assert f"(truth {seam.rendered:.2f}, a hard cut {seam.baseline:.0f})" in PROSE
+    notes = [RECORDS["long_video"].figure(f"long video: error over repeating the last pixel frame, chunk {n}").note
+             for n in (1, 2)]  # fmt: skip
+    first, second = (float(note.split("the model ")[1].removesuffix(" px")) for note in notes)
+    assert f"{first} pixels off there, {second:.0f} in the second" in PROSE
+
+
+@pytest.mark.parametrize("name, row", [
+    ("predict2-2b-video2world-480p-16fps", "| Predict2 2B video2world, 480p | 768×432, 93 pixel frames |"),
+    ("predict2-2b-video2world-720p-16fps", "| Predict2 2B video2world, 720p | 1280×704, 93 |"),
+    ("predict2-14b-video2world-480p-16fps", "| Predict2 14B video2world, 480p | 768×432, 93 |"),
+    ("predict2-14b-video2world-720p-16fps", "| Predict2 14B video2world, 720p | 1280×704, 93 |"),
+    ("predict2.5-2b-post-trained", "| Predict2.5 2B | 1280×704, 93 |"),
+    ("predict1-7b-video2world", "| Predict1 7B video2world | 1280×704, 121 |"),
+])  # fmt: skip
+def test_costs_at_full_size_are_the_measured_ones(name, row):
+    peak, duration = seconds(ROOT / "assets" / "benchmarks" / f"{name}.json")
+    assert f"{row} {peak} | {duration} |" in README
