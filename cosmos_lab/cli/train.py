@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="muon, for the reader adamw; both take the same --lr")
     parser.add_argument("--state_weight", type=float, default=0.0,
                         help="world: weight of telling what stands where; 0 leaves it out")
+    parser.add_argument("--meaning_weight", type=float, default=0.0,
+                        help="world: weight of telling what a caption says; 0 leaves it out")
+    parser.add_argument("--latent_noise", type=float, default=0.1,
+                        help="tokenizer: noise that the decoder learns to forgive, in spreads of a latent")
+    parser.add_argument("--keep_latents", action="store_true",
+                        help="tokenizer: train the decoder alone, so that a trained world model stays usable")
     parser.add_argument("--reader_clips", type=int, default=16_000, help="reader: clips of those above that it reads")
     parser.add_argument("--warmup", type=int, default=300, help="steps of rising learning rate")
     parser.add_argument("--cooldown", type=float, default=0.4, help="share of the run with falling learning rate")
@@ -80,4 +86,6 @@ def _stage(args: argparse.Namespace, index: int, name: str, source: object, rank
                 cooldown=args.cooldown, optimizer=args.optimizer or optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
     return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
-                 state_weight=args.state_weight, reader_clips=args.reader_clips)
+                 state_weight=args.state_weight, meaning_weight=args.meaning_weight,
+                 latent_noise=args.latent_noise, keep_latents=args.keep_latents,
+                 reader_clips=args.reader_clips)

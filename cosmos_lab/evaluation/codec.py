@@ -12,9 +12,9 @@ def psnr(output: Tensor, reference: Tensor) -> Tensor:
     return 10 * torch.log10(255.0**2 / error)
 
 
-def gaussian_window(size: int = 11, sigma: float = 1.5) -> Tensor:
+def gaussian_window(size: int = 11, sigma: float = 1.5, device: torch.device | None = None) -> Tensor:
     """The separable window of SSIM, (size,), summing to 1."""
-    offset = torch.arange(size) - (size - 1) / 2
+    offset = torch.arange(size, device=device) - (size - 1) / 2
     window = torch.exp(-offset.square() / (2 * sigma**2))
     return window / window.sum()
 
@@ -26,7 +26,7 @@ def ssim(output: Tensor, reference: Tensor) -> Tensor:
     without padding; the mean over windows, channels and pixel frames.
     """
     a, b = (rearrange(clip.float() / 255, "b t h w c -> (b t c) 1 h w") for clip in (output, reference))
-    window = gaussian_window().to(a.device)
+    window = gaussian_window(device=a.device)
 
     def local_mean(x: Tensor) -> Tensor:
         rows = F.conv2d(x, rearrange(window, "k -> 1 1 k 1"))

@@ -18,7 +18,8 @@ ATTRIBUTES = ("count", "color", "shape", "motion", "floor", "camera", "light")
 class Asked:
     """What a prompt asks for: `shapes` of the mentioned objects by color; None or empty where it leaves things open.
 
-    `everything` means that the prompt mentions every object, so that others are one too many. `groups` are the colors
+    `everything` means that the prompt mentions every object, so that others are one too many; a short prompt never
+    does, since its like in training names what acts and passes over what rests. `groups` are the colors
     of towers and rows. `withheld` tells whether training held back the combination.
     """
 
@@ -44,7 +45,7 @@ def asked(scene: Scene, caption: Caption) -> Asked:
 
     return Asked(
         shapes={body.color: body.shape for body in bodies} if described else {},
-        everything=described and len(bodies) == len(scene.objects),
+        everything=described and caption.length != "short" and len(bodies) == len(scene.objects),
         groups=tuple(group["colors"]) if group else (),
         count=len(scene.objects) if "count" in caption.stated else None,
         motion=stated("motion"), floor=stated("floor"), camera=stated("camera"), light=stated("light"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -123,4 +123,12 @@ def _fingerprint(value: Noise | Tensor) -> str:
 def _versions() -> dict[str, str]:
     """Of all on which pixels, and the bytes of a saved clip, depend beside the machine."""
     others = ("torch", "transformers", "numpy", "av", "pillow")
-    return {"cosmos_lab": __version__} | {name: version(name) for name in others}
+    return {"cosmos_lab": __version__} | {name: _version(name) for name in others}
+
+
+def _version(name: str) -> str:
+    """A clip can be made, and measured, where nothing that writes files is installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -73,7 +73,11 @@ class T5TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states `(B, N, D)`, zero where the mask is False."""
-        states = self.model(input_ids=ids, attention_mask=mask.to(torch.int64)).last_hidden_state
+        # What to add to the attention's logits, ready made: from a mask of ones and zeros the model would first ask
+        # the GPU whether there are zeros at all, and the CPU would wait for every step that is under way.
+        lowest = torch.finfo(self.model.dtype).min
+        added = torch.zeros(mask.shape, dtype=self.model.dtype, device=mask.device).masked_fill(~mask, lowest)
+        states = self.model(input_ids=ids, attention_mask=added[:, None, None]).last_hidden_state
         return states * mask[..., None]
 
     @torch.no_grad()

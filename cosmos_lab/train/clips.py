@@ -16,10 +16,11 @@ from tqdm.auto import tqdm
 
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.text.encoders import T5TextEncoder
+from cosmos_lab.train.meanings import meaning_of
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
-from cosmos_lab.worlds.captions import caption
+from cosmos_lab.worlds.captions import describe
 from cosmos_lab.worlds.families import simulate_many
 from cosmos_lab.worlds.render import render
 from cosmos_lab.worlds.scene import Rollout, Scene
@@ -52,19 +53,27 @@ class ClipSource:
 class Pool:
     """Rendered clips on one device with their scenes' captions.
 
-    `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8; `captions` holds CAPTION_COUNTS of each clip.
+    `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8; `captions` holds CAPTION_COUNTS of each clip, and
+    `meanings` (captions, questions) what each of them says (`train/meanings.py`).
     """
 
     pixels: Tensor
     body_index: Tensor
     rollouts: list[Rollout]
     captions: list[str]
+    meanings: Tensor
 
     def first(self, count: int) -> "Pool":
         """The first `count` clips."""
         told = count * sum(CAPTION_COUNTS.values())
         return Pool(pixels=self.pixels[:count], body_index=self.body_index[:count], rollouts=self.rollouts[:count],
-                    captions=self.captions[:told])
+                    captions=self.captions[:told], meanings=self.meanings[:told])
+
+    def joined(self, other: "Pool") -> "Pool":
+        """The clips of both."""
+        tensors = {name: torch.cat([getattr(self, name), getattr(other, name)])
+                   for name in ("pixels", "body_index", "meanings")}
+        return Pool(rollouts=self.rollouts + other.rollouts, captions=self.captions + other.captions, **tensors)
 
 
 def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
@@ -80,10 +89,11 @@ def alike(rollouts: Iterable[Rollout], size: int, among: int = 512) -> Iterator[
         yield from batched(wide, size)
 
 
-def captions_of(scenes: list[Scene]) -> list[str]:
-    """Several captions of each scene, CAPTION_COUNTS of each length."""
+def captions_of(scenes: list[Scene]) -> list[tuple[str, list[int]]]:
+    """Several captions of each scene, CAPTION_COUNTS of each length, with what they say."""
     kinds = [(length, seed) for length, count in CAPTION_COUNTS.items() for seed in range(count)]
-    return [caption(scene, length, seed=seed) for scene in scenes for length, seed in kinds]
+    told = [(scene, describe(scene, length, seed=seed)) for scene in scenes for length, seed in kinds]
+    return [(caption.text, meaning_of(scene, caption)) for scene, caption in told]
 
 
 def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
@@ -106,9 +116,10 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
             bar.update(len(batch))
             if time.monotonic() - begun > 60 * source.minutes:
                 break
-        captions = [text for future in told for text in future.get()]
+        captions, meanings = zip(*(pair for future in told for pair in future.get()))
     bar.close()
-    return Pool(pixels=pixels[: len(done)], body_index=body_index[: len(done)], rollouts=done, captions=captions)
+    return Pool(pixels=pixels[: len(done)], body_index=body_index[: len(done)], rollouts=done, captions=list(captions),
+                meanings=torch.tensor(meanings, dtype=torch.int8, device=device))
 
 
 @torch.no_grad()
@@ -120,5 +131,6 @@ def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 1
     # Outside: autocast has no rule for joining float16 on a CPU.
     latents = torch.cat(latents)
     ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
-    tokens = rearrange(ids, "(clips captions) n -> clips captions n", clips=len(latents))
-    return LatentBank(latents=latents, tokens=tokens)
+    tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
+                        for rows in (ids, pool.meanings))
+    return LatentBank(latents=latents, tokens=tokens, meanings=meanings)

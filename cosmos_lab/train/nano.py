@@ -28,6 +28,7 @@ from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weight
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
 from cosmos_lab.train.loop import Plan, Training, train
+from cosmos_lab.train.meanings import MeaningHead
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
 from cosmos_lab.train.states import StateHead, state_bank
@@ -56,6 +57,9 @@ class Stage:
     batch: int
     compile: bool = True
     state_weight: float = 0.0
+    meaning_weight: float = 0.0
+    latent_noise: float = 0.1
+    keep_latents: bool = False
     reader_clips: int = ReaderRecipe.clips
 
     @property
@@ -115,22 +119,29 @@ def train_stage(name: str, stage: Stage, pool: Pool, held_out: Pool) -> dict[str
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
     if name == "world":
-        recipe = WorldRecipe(batch=stage.batch, state_weight=stage.state_weight)
+        recipe = WorldRecipe(batch=stage.batch, state_weight=stage.state_weight, meaning_weight=stage.meaning_weight)
         return train_world_stage(stage, pool, held_out, recipe)
     return train_reader_stage(stage, pool, ReaderRecipe(batch=stage.batch, clips=stage.reader_clips))
 
 
 def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
-    """Trains the video tokenizer, measures its latent statistics and its PSNR on unseen clips."""
+    """Trains the video tokenizer, measures its latent statistics and its PSNR on unseen clips.
+
+    With `keep_latents` its decoder alone: a transformer that knows these latents still does.
+    """
     vae = build_vae(stage.folder, stage.ranks)
+    if stage.keep_latents:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     if stage.compile:
         compile_blocks(vae, (ResBlock,))
     training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
-    train(training, tokenizer_loss(vae, pool.pixels, stage.batch), stage.runs / "tokenizer")
+    train(training, tokenizer_loss(vae, pool.pixels, stage.batch, stage.latent_noise), stage.runs / "tokenizer")
     training.swap_average()
     with uncompiled():
-        set_latent_statistics(vae, pool.pixels)
-        stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
+        if not stage.keep_latents:
+            set_latent_statistics(vae, pool.pixels)
+            stage.ranks.broadcast([vae.latent_mean, vae.latent_std])
         figures = {"held_out_psnr": reconstruction_psnr(vae, held_out.pixels).mean().item()}
     if stage.ranks.first:
         save_weights(stage.folder / "vae.safetensors", vae, dtype=torch.float16)
@@ -148,6 +159,8 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     if recipe.state_weight:
         bank = replace(bank, states=state_bank(pool))
         modules["states"] = StateHead(dit.config.width, dit.blocks[recipe.state_block]).to(stage.ranks.device)
+    if recipe.meaning_weight:
+        modules["meanings"] = MeaningHead(text.width).to(stage.ranks.device)
     if stage.compile:
         compile_blocks(dit, (Block,))
     training = _training(modules, stage, "world")
@@ -187,9 +200,10 @@ def export(folder: Path, destination: Path) -> str:
     notes = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*_training.json"))}
     digest = save_model(destination, card=nano_card(), dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
                         text=build_text(folder, ranks), notes=notes)
-    if (folder / "reader.safetensors").is_file():
-        with whole(destination / "reader.safetensors") as beside:
-            shutil.copyfile(folder / "reader.safetensors", beside)
+    for name in ("reader.safetensors", "reader_training.json"):
+        if (folder / name).is_file():
+            with whole(destination / name) as beside:
+                shutil.copyfile(folder / name, beside)
     return digest
 
 

@@ -281,11 +281,7 @@ def with_withheld(pool: Pool, count: int, ranks: Ranks, progress: bool = True) -
     source = ClipSource(
         count=count * ranks.size, first_seed=WITHHELD_SEED, split="withheld", workers=max(2, (os.cpu_count() or 2) - 2)
     )
-    more = render_pool(source, ranks, progress)
-    return Pool(
-        pixels=torch.cat([pool.pixels, more.pixels]), body_index=torch.cat([pool.body_index, more.body_index]),
-        rollouts=pool.rollouts + more.rollouts, captions=pool.captions + more.captions,
-    )  # fmt: skip
+    return pool.joined(render_pool(source, ranks, progress))
 
 
 def train_reader(

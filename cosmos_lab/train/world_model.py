@@ -24,7 +24,8 @@ class WorldRecipe:
     `high_range` instead, since sampling begins there. `text_dropout` of the prompts become the zero embedding.
     `conditional` gives the odds of 0, 1, 2 clean latent frames. Every `image_every`-th step trains on single pixel
     frames, `image_batch` times as many. With `state_weight` above 0, the tokens after block `state_block` also have to
-    say what stands where (`train/states.py`), at that weight in the loss.
+    say what stands where (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to
+    say what its caption means (`train/meanings.py`).
     """
 
     batch: int = 128
@@ -33,11 +34,12 @@ class WorldRecipe:
     high_noise: float = 0.06
     high_range: tuple[float, float] = (8.0, 160.0)
     text_dropout: float = 0.12
-    conditional: tuple[float, float, float] = (0.5, 0.25, 0.25)
-    image_every: int = 10
-    image_batch: int = 4
+    conditional: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    image_every: int = 5
+    image_batch: int = 8
     state_weight: float = 0.0
     state_block: int = 4
+    meaning_weight: float = 0.0
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
@@ -48,20 +50,23 @@ class WorldRecipe:
 class LatentBank:
     """Encoded clips: normalised `latents` (N, C, T, h, w) and `tokens` (N, captions, length), 0 past a text's end.
 
-    `states` (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers.
+    `meanings` (N, captions, questions): what each caption says (`train/meanings.py`). `states`
+    (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers.
     """
 
     latents: Tensor
     tokens: Tensor
+    meanings: Tensor | None = None
     states: Tensor | None = None
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Random clips, each with one of its captions, and their states."""
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Random clips, each with one of its captions, with what that says and with their states."""
         device = self.latents.device
         chosen = torch.randint(len(self.latents), (count,), generator=generator, device=device)
         which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
         states = None if self.states is None else self.states[chosen].float()
-        return self.latents[chosen].float(), self.tokens[chosen, which].long(), states
+        meanings = None if self.meanings is None else self.meanings[chosen, which]
+        return self.latents[chosen].float(), self.tokens[chosen, which].long(), meanings, states
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:
@@ -111,12 +116,12 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
         state_error = modules["states"](*states)
         return error + recipe.state_weight * state_error, {"flow": error.detach(), "state": state_error.detach()}
 
-    # The text encoder stays outside: it looks at its mask with Python.
-    captured = Captured(measure, nn.ModuleList(part for name, part in modules.items() if name != "text"))
+    # The text encoder stays outside, where its vectors can be asked for more than the flow needs.
+    captured = Captured(measure, nn.ModuleList(part for name, part in modules.items() if name in ("dit", "states")))
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
         image = recipe.image_every > 0 and step % recipe.image_every == 0
-        latents, tokens, states = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
+        latents, tokens, meanings, states = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
         latents = latents[:, :, :1] if image else latents
         with torch.autocast(latents.device.type, dtype=torch.bfloat16):
             text = modules["text"](tokens, tokens != 0)
@@ -124,7 +129,11 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
         noise = torch.randn(latents.shape, generator=generator, device=latents.device)
         t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator)
         known = [states[:, : latents.shape[2]]] if recipe.state_weight else []
-        return captured(latents, text * keep, t, mask, noise, *known)
+        total, figures = captured(latents, text * keep, t, mask, noise, *known)
+        if not recipe.meaning_weight:
+            return total, figures
+        meaning_error = modules["meanings"].error(text, tokens != 0, meanings)
+        return total + recipe.meaning_weight * meaning_error, figures | {"meaning": meaning_error.detach()}
 
     return loss
 
@@ -136,7 +145,7 @@ def caption_shuffle_ratio(modules: nn.ModuleDict, bank: LatentBank, seed: int = 
     A ratio of 1 means that the model does not listen; measured where words matter most, at t = 0.8.
     """
     generator = torch.Generator(device=bank.latents.device).manual_seed(seed)
-    latents, tokens, _ = bank.draw(128, generator)
+    latents, tokens, *_ = bank.draw(128, generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     t, mask = latents.new_full((len(latents),), 0.8), latents.new_zeros(len(latents), 1, latents.shape[2], 1, 1)
     with torch.autocast(latents.device.type, dtype=torch.bfloat16):

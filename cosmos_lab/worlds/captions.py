@@ -15,6 +15,7 @@ from . import vocabulary as words
 from .scene import Body, Scene, size_word
 
 LENGTHS = ("short", "sentence", "dense")
+SIDES = ("left", "center", "right")
 ATTRIBUTES = ("count", "color", "shape", "motion", "floor", "camera", "light", "size")
 
 
@@ -204,15 +205,20 @@ def _sentence(scene: Scene, rng: np.random.Generator) -> Caption:
     )
 
 
-def _place(scene: Scene, name: str) -> str:
-    """Where a body is seen in the first picture, as a phrase."""
+def side_of(scene: Scene, name: str) -> tuple[str, float]:
+    """Where a body is seen in the first picture: one of SIDES, and how many metres behind the middle."""
     start = scene.initial["bodies"][name]["position"]
     eye, target = camera.path(scene.camera, scene.initial["view"], 1)
     u, _, depth = camera.project(np.array([[start]]), eye, target)
     side = "left" if u[0, 0] < 72 else "right" if u[0, 0] > 120 else "center"
+    return side, depth[0, 0] - scene.initial["view"]["distance"]
+
+
+def _place(scene: Scene, name: str) -> str:
+    """`side_of` as a phrase."""
+    side, near = side_of(scene, name)
     if side == "center":
         return "[near the center of the frame|in the middle of the frame|close to the center|around the middle]"
-    near = depth[0, 0] - scene.initial["view"]["distance"]
     layer = f"|in the {side} foreground" if near < -0.5 else f"|in the {side} background" if near > 0.7 else ""
     return f"[on the {side}|on the {side} side of the frame|at the {side}|toward the {side} of the view{layer}]"
 

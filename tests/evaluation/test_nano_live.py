@@ -69,5 +69,5 @@ def test_generated_clips_show_what_their_prompts_say(pipe, reader):
 def test_the_record_is_of_these_weights(pipe):
     record = Evaluation.load(FOLDER / "evaluation.json")
     assert record.provenance["weights"] == pipe.model.digest
-    assert len(json.dumps(record.provenance)) > 50 and record.figure("ruler: color").number >= 32
+    assert len(json.dumps(record.provenance)) > 50 and record.figure("ruler: color").number >= 512
     assert torch.isfinite(torch.tensor(record.figure("joint: all").value))

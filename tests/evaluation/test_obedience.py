@@ -55,6 +55,17 @@ def test_only_what_is_stated_counts():
     assert set(obeys(shown(), silent)) == {"motion"}
 
 
+def test_a_short_prompt_leaves_room_for_what_rests():
+    """Its like in training passes over what rests, so another body is no disobedience; in a longer one it is."""
+    alone = scene([ball()])
+    told = {"short": True, "sentence": False, "dense": False}
+    for length, forgiven in told.items():
+        prompt = asked(alone, replace(caption({"motion", "color", "shape"}, mentioned=("ball",)), length=length))
+        crowd = shown(("red", "sphere"), ("pink", "box"))
+        assert obeys(crowd, prompt)["color"] is forgiven and prompt.everything is not forgiven
+        assert obeys(shown(("pink", "box")), prompt)["color"] is False
+
+
 def test_an_unreadable_clip_is_wrong_in_everything():
     checks = obeys(replace(shown(*RIGHT), certainty=0.1), PROMPT)
     assert len(checks) == 7 and not any(checks.values())

@@ -39,7 +39,7 @@ def pool(dropped):
     return Pool(
         pixels=torch.cat([pixels[:, start : start + 5] for start in starts]),
         body_index=torch.cat([body_index[:, start : start + 5] for start in starts]),
-        rollouts=[rollout] * 4, captions=[],
+        rollouts=[rollout] * 4, captions=[], meanings=torch.zeros(0, 1, dtype=torch.int8),
     )  # fmt: skip
 
 
@@ -172,7 +172,8 @@ def test_a_pool_without_withheld_combinations_gets_some(pool, monkeypatch):
     def rendered(source, ranks, progress=True):
         asked.append(source)
         made = [drop(color="green")] * 2
-        return Pool(pixels=pool.pixels[:2], body_index=pool.body_index[:2], rollouts=made, captions=[])
+        return Pool(pixels=pool.pixels[:2], body_index=pool.body_index[:2], rollouts=made, captions=[],
+                    meanings=pool.meanings)
 
     monkeypatch.setattr("cosmos_lab.train.reader.render_pool", rendered)
     both = with_withheld(pool, 2, Ranks())

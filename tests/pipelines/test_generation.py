@@ -1,6 +1,7 @@
 """Saving a generation and making it again."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from random_nano import pipe, random_nano, write_random_nano  # noqa: F401 (fixt
 import cosmos_lab as lab
 from cosmos_lab import video
 from cosmos_lab.files import sha256
+from cosmos_lab.pipelines import provenance
 
 QUICK = {"num_steps": 1, "num_pixel_frames": 5, "progress": False}
 
@@ -29,6 +31,17 @@ def test_save_writes_clip_prompts_and_provenance(clip, tmp_path):
     # The file's own digest is known only once it is written.
     assert said == {**clip.provenance, "file": {"sha256": sha256(path)}}
     assert set(said["versions"]) == {"cosmos_lab", "torch", "transformers", "numpy", "av", "pillow"}
+
+
+def test_a_clip_is_made_where_nothing_that_writes_clips_is_installed(pipe, monkeypatch):  # noqa: F811
+    def version(name):
+        if name == "av":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(provenance, "version", version)
+    made = pipe.text2world("a red ball", seed=1, **QUICK).provenance["versions"]
+    assert made["av"] == "not installed" and made["torch"] == "1.0"
 
 
 def test_saving_twice_makes_the_same_bytes(clip, tmp_path):

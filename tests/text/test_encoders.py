@@ -52,6 +52,17 @@ def test_rows_past_the_text_are_zero_and_the_rest_does_not_depend_on_the_batch(e
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
 
 
+def test_what_is_added_to_the_logits_is_what_the_model_would_make_of_the_mask(encoder):
+    """The mask is handed over ready made, so that nothing has to look at it; the vectors are the same bits."""
+    tokens = encoder.tokenize(["a red ball", "a green cylinder slides down the ramp", ""])
+    with torch.no_grad():
+        usual = encoder.model(input_ids=tokens.ids, attention_mask=tokens.mask.long()).last_hidden_state
+        found = encoder(tokens.ids, tokens.mask)
+        unmasked = encoder.model(input_ids=tokens.ids).last_hidden_state
+    assert torch.equal(found, usual * tokens.mask[..., None])
+    assert not torch.allclose(found, unmasked * tokens.mask[..., None], atol=1e-3)
+
+
 def test_truncation_keeps_the_end_mark_and_is_counted(encoder):
     tokens = encoder.tokenize(["red " * 50, "red"])
     assert tokens.dropped == (35, 0) and tokens.mask.sum(dim=1).tolist() == [16, 2]

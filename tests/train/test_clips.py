@@ -3,12 +3,21 @@
 from collections import Counter
 
 import torch
+from einops import rearrange
 
+from cosmos_lab.evaluation.codec import ssim
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 from cosmos_lab.train.clips import CAPTION_COUNTS, ClipSource, alike, captions_of, latent_bank, render_pool
 from cosmos_lab.train.ranks import Ranks
-from cosmos_lab.train.tokenizer import as_video, edge_weight, perturb, reconstruction_loss, set_latent_statistics
+from cosmos_lab.train.tokenizer import (
+    as_video,
+    edge_weight,
+    gradient_error,
+    perturb,
+    reconstruction_loss,
+    set_latent_statistics,
+)
 from cosmos_lab.worlds.families import simulate_many
 
 
@@ -30,7 +39,8 @@ def test_grouping_loses_no_rollout():
 def test_a_pool_and_its_bank_stay_in_step():
     pool = render_pool(ClipSource(count=2, first_seed=7, workers=1), Ranks(), progress=False)
     assert pool.pixels.shape == (2, 33, 112, 192, 3) and pool.pixels.float().std() > 10
-    assert pool.captions == captions_of([rollout.scene for rollout in pool.rollouts])
+    texts, meanings = zip(*captions_of([rollout.scene for rollout in pool.rollouts]))
+    assert pool.captions == list(texts) and pool.meanings.tolist() == list(meanings)
     words = train_tokenizer(pool.captions, vocab_size=450)
     text = T5TextEncoder(nano_text_config(450), words, num_tokens=128)
     config = WaveletVAEConfig(channels=8, channels_mult=(1, 1), num_res_blocks=1, temporal_factor=4,
@@ -41,8 +51,9 @@ def test_a_pool_and_its_bank_stay_in_step():
     assert bank.latents.shape == (2, 16, 9, 14, 24) and bank.tokens.shape == (2, sum(CAPTION_COUNTS.values()), 128)
     # bf16 latents of two clips: unit variance to a few percent.
     assert torch.allclose(bank.latents.float().std(dim=(0, 2, 3, 4)), torch.ones(16), atol=0.05)
-    second = text.tokenize(captions_of([pool.rollouts[1].scene])).ids
-    assert torch.equal(bank.tokens[1].long(), second)
+    told = captions_of([pool.rollouts[1].scene])
+    assert torch.equal(bank.tokens[1].long(), text.tokenize([caption for caption, _ in told]).ids)
+    assert bank.meanings[1].tolist() == [meaning for _, meaning in told]
 
 
 def test_reconstruction_loss_weighs_moving_edges(generator):
@@ -55,6 +66,18 @@ def test_reconstruction_loss_weighs_moving_edges(generator):
     moving[:, :, 3, 6, 6] += 0.5
     assert reconstruction_loss(video, video) == 0
     assert reconstruction_loss(moving, video) > 2 * reconstruction_loss(still, video)
+
+
+def test_reconstruction_loss_sees_lost_texture(generator):
+    """Of two errors of equal size, the one that takes a texture away is worse than the one that shifts all a little."""
+    texture = 0.1 * torch.rand(1, 1, 1, 16, 16, generator=generator).round().expand(1, 3, 5, 16, 16) - 0.05
+    lost, shifted = torch.zeros_like(texture), texture + 0.05
+    unlike = [1 - ssim(*(rearrange(127.5 * (clip + 1), "b c t h w -> b t h w c") for clip in (output, texture))).item()
+              for output in (lost, shifted)]
+    assert unlike[0] > 0.3 > 10 * unlike[1]
+    error = lost - texture
+    plain = error.abs().mean() + 10 * error.square().mean() + gradient_error(error, torch.ones(1, 1, 5, 16, 16))
+    assert torch.allclose(reconstruction_loss(lost, texture), plain + 0.3 * unlike[0], rtol=1e-4)
 
 
 def test_perturbation_is_relative_to_each_channel(generator):

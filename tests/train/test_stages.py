@@ -1,11 +1,19 @@
-"""What the command line makes of the flags that each stage may have for itself."""
+"""What the command line makes of the flags that each stage may have for itself, and what stages leave alone."""
 
 import argparse
+from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from cosmos_lab.cli import train
+from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
+from cosmos_lab.runtime.checkpoints import save_weights
+from cosmos_lab.train import nano
 from cosmos_lab.train.clips import ClipSource
+from cosmos_lab.train.loop import Plan
+from cosmos_lab.train.nano import Stage
 from cosmos_lab.train.ranks import Ranks
 
 
@@ -43,3 +51,33 @@ def test_defaults_are_those_of_the_stage_and_one_limit_serves_all():
 def test_a_wrong_count_is_refused(words, said):
     with pytest.raises(ValueError, match=said):
         train.run(parsed(*words))
+
+
+def small_vae():
+    torch.manual_seed(0)
+    return WaveletVAE(WaveletVAEConfig(channels=8, channels_mult=(1, 1), num_res_blocks=1, temporal_factor=4,
+                                       pixel_frames_per_chunk=None))  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkeypatch, generator, keep):
+    monkeypatch.setattr(nano, "build_vae", lambda folder, ranks: small_vae())
+    pixels = torch.randint(256, (2, 5, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    pool = SimpleNamespace(pixels=pixels)
+    stage = Stage(folder=tmp_path, source=ClipSource(count=2), plan=Plan(steps=2, warmup=0), ranks=Ranks(), batch=1,
+                  compile=False, keep_latents=keep)
+    nano.train_stage("tokenizer", stage, pool, pool)
+    save_weights(tmp_path / "before.safetensors", small_vae(), dtype=torch.float16)
+    before, after = (load_file(tmp_path / f"{name}.safetensors") for name in ("before", "vae"))
+    moved = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    decoding = {name for name in before if name.startswith(("decoder.", "post_quant_conv."))}
+    assert moved == decoding if keep else moved > decoding
+
+
+def test_flags_of_tokenizer_and_world_reach_their_stage():
+    flags = ("--keep_latents", "--latent_noise", "0.02", "--state_weight", "0.2", "--meaning_weight", "0.5")
+    args = parsed("tokenizer", *flags)
+    stage = train._stage(args, 0, "tokenizer", ClipSource(count=4), Ranks())
+    assert (stage.keep_latents, stage.latent_noise, stage.state_weight, stage.meaning_weight) == (True, 0.02, 0.2, 0.5)
+    plain = train._stage(parsed("tokenizer"), 0, "tokenizer", ClipSource(count=4), Ranks())
+    assert (plain.keep_latents, plain.latent_noise, plain.state_weight, plain.meaning_weight) == (False, 0.1, 0.0, 0.0)
