@@ -40,13 +40,14 @@ def _placed(scene: Scene, name: str) -> str:
 
 
 class MeaningHead(nn.Module):
-    """Attention with one learned query a question, and a linear map for its answers."""
+    """Attention with one learned query a question, and a linear map for its answers; both are drawn with `seed`."""
 
-    def __init__(self, width: int, inner: int = 64):
+    def __init__(self, width: int, inner: int = 64, *, seed: int = 0):
         super().__init__()
-        self.queries = nn.Parameter(0.02 * torch.randn(len(SIZES), inner))
+        generator = torch.Generator().manual_seed(seed)
+        self.queries = nn.Parameter(0.02 * torch.randn(len(SIZES), inner, generator=generator))
         self.key, self.value = nn.Linear(width, inner, bias=False), nn.Linear(width, width)
-        self.answers = nn.Parameter(width**-0.5 * torch.randn(len(SIZES), width, max(SIZES)))
+        self.answers = nn.Parameter(width**-0.5 * torch.randn(len(SIZES), width, max(SIZES), generator=generator))
         self.register_buffer("beyond", torch.arange(max(SIZES)) >= torch.tensor(SIZES)[:, None], persistent=False)
 
     def forward(self, text: Tensor, mask: Tensor) -> Tensor:
