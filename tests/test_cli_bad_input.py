@@ -36,6 +36,7 @@ def quick(random_nano, tmp_path, monkeypatch):  # noqa: F811
         ("video2video", ["--input_video_path", "clip.mp4", "--text2image_edit_strength", "nan"], 2,
          "argument --text2image_edit_strength: strength lies"),
         ("video2video", ["--input_video_path", "clip.mp4", "--source_prompt", " "], 2, "--source_prompt is a text"),
+        ("video2video", ["--input_video_path", "clip.mp4", "--num_draws", "2"], 2, "--num_draws needs --source_prompt"),
         ("text2world", ["--report", "r.json"], 2, "--report is for a batch"),
         ("text2world", ["--overwrite"], 2, "--overwrite is for a batch"),
         ("long-video", ["--num_chunks", "0"], 2, "num_chunks is a whole number from 1 on"),

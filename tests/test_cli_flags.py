@@ -192,8 +192,9 @@ def test_an_edit_has_two_strengths(quick, tmp_path):
     said = settings(tmp_path / "clip.mp4")
     assert said["strength"] == 0.8 and "image_strength" not in said
     assert run("replay", tmp_path / "clip.mp4", "--quiet") == 0
-    assert run("video2video", *common, "--source_prompt", "a red ball") == 0
-    assert settings(tmp_path / "clip.mp4")["source_prompt"] == "a red ball"
+    assert run("video2video", *common, "--source_prompt", "a red ball", "--num_draws", "2") == 0
+    said = settings(tmp_path / "clip.mp4")
+    assert (said["source_prompt"], said["num_draws"]) == ("a red ball", 2)
 
 
 def test_conventions_are_chosen_and_recorded(official, quick, tmp_path, capsys):  # noqa: F811

@@ -47,15 +47,22 @@ def test_guidance_in_words():
 
 
 def test_edits_in_words():
-    shown = {s: percent("editing", f"edits of strength {s}: shown") for s in (0.6, 0.7)}
-    both = {s: percent("editing", f"edits of strength {s}: shown and each within 2 px") for s in (0.6, 0.7)}
-    shift = value("editing", "edits of strength 0.7: positions")
-    assert f"{shown[0.6]} show it at strength 0.6 and {both[0.6]} keep their places as well" in PROSE
-    assert f"at 0.7, {shown[0.7]} show it, with a median shift of {shift:.1f} pixels" in PROSE
-    assert f"but only {both[0.7]} keep every place" in PROSE
-    counts = RECORDS["editing"].details["curve"]["0.7"]
-    assert [counts[kind]["both"] for kind in ("floor", "light", "shape", "color")] == [1, 1, 4 / 6, 1 / 6]
-    assert counts["color"]["shown"] == 1
+    record = RECORDS["editing"]
+    best = record.figure("edits: shown and each within 2 px").note.removeprefix("unedited; strength ")
+    figures = f"edits of strength {best}"
+    shown, both = (percent("editing", f"{figures}: {what}") for what in ("shown", "shown and each within 2 px"))
+    assert f"of 24 edits by `--source_prompt`, {shown} show it at strength {best}" in PROSE
+    shift = value("editing", f"{figures}: positions")
+    assert f"and {both} keep their places as well, with a median shift of {shift:.1f} pixels" in PROSE
+    words = ("none", "one", "two", "three", "four", "five", "six")
+    counts = {kind: words[round(6 * point["both"])] for kind, point in record.details["curve"][best].items()}
+    floors, lights, shapes, colors = (counts[kind] for kind in ("floor", "light", "shape", "color"))
+    assert f"{floors} of six floors, {lights} of six lights, {shapes} of six shapes and {colors} of six colors" in PROSE
+    for strength in record.provenance["extent"]["strengths"]:
+        if f"{strength:g}" != best:
+            others = [percent("editing", f"edits of strength {strength:g}: {what}")
+                      for what in ("shown", "shown and each within 2 px")]  # fmt: skip
+            assert f"at {strength:g}, {others[0]} and {others[1]}" in PROSE
 
 
 def test_long_videos_in_words():

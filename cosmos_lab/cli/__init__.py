@@ -32,7 +32,8 @@ COMMANDS = {
 TRACEBACK = "COSMOS_LAB_TRACEBACK"
 # What the library calls by a keyword argument's name, and its flag.
 FLAGS = {
-    "image_strength": "--text2image_edit_strength", "source_prompt": "--source_prompt", "device='cpu'": "--device cpu",
+    "image_strength": "--text2image_edit_strength", "source_prompt": "--source_prompt",
+    "num_draws": "--num_draws", "device='cpu'": "--device cpu",
 }  # fmt: skip
 _MAKING = ("text2image", "text2world", "image2world", "video2world", "video2video", "long-video", "inference")
 

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--edits", type=int, default=24, help="clips edited with every strength; 24")
     parser.add_argument("--strengths", type=float, nargs="+", help="strengths of edits; 0.3 to 1")
     parser.add_argument("--sdedit", action="store_true", help="edits: do not tell what the input shows")
+    parser.add_argument("--num_draws", type=int, help="edits: noises that each step averages; 1")
     parser.add_argument("--takes", type=int, default=9, help="long videos; 9")
     parser.add_argument("--prompts", type=int, default=512, help="text prompts, half of them withheld; 512")
     parser.add_argument("--falls", type=int, default=96, help="clips for gravity; 96")
@@ -84,7 +85,8 @@ def _edits(arguments: argparse.Namespace) -> tuple[Callable, object]:
 
     strengths = {"strengths": tuple(arguments.strengths)} if arguments.strengths else {}
     return measure_edits, EditExtent(
-        edits=arguments.edits, source_prompts=not arguments.sdedit, seed=arguments.seeds[0],
+        edits=arguments.edits, source_prompts=not arguments.sdedit, num_draws=arguments.num_draws,
+        seed=arguments.seeds[0],
         num_steps=arguments.num_steps, guidance=_one(arguments.guidance), **strengths,
     )  # fmt: skip
 

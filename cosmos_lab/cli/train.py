@@ -3,18 +3,19 @@
 import argparse
 from pathlib import Path
 
-STAGES = ("words", "tokenizer", "world", "reader", "export")
-TRAINED = ("tokenizer", "world", "reader")
-# Peak learning rate, clips in a batch of one GPU, decay of the weight average, optimizer.
-DEFAULTS = {"tokenizer": (1e-3, 8, 0.999, "muon"), "world": (1.2e-3, 64, 0.9995, "muon"),
-            "reader": (2e-3, 32, 0.995, "adamw")}
+STAGES = ("words", "text", "tokenizer", "world", "reader", "export")
+TRAINED = ("text", "tokenizer", "world", "reader")
+# Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
+DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
+            "world": (1.2e-3, 64, 0.9995, "muon"), "reader": (2e-3, 32, 0.995, "adamw")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stages", nargs="+", choices=STAGES, help="what to train, in this order, on the same clips")
     parser.add_argument("--folder", type=Path, default=Path("runs/nano"), help="weights, logs, resumable state")
     parser.add_argument("--destination", type=Path, default=Path("assets/nano"), help="export: the model folder")
-    parser.add_argument("--clips", type=int, default=20_000, help="training clips over all GPUs")
+    parser.add_argument("--clips", type=int, default=20_000,
+                        help="training clips over all GPUs; text: scenes that are told")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
     parser.add_argument("--render_minutes", type=float, default=float("inf"), help="train on what is rendered by then")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of each trained stage")
@@ -67,8 +68,10 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 
     ranks = join(args.device)
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes)
-    pool = render_pool(source, ranks)
-    held_out = nano.held_out_pool(ranks, args.workers)
+    # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
+    drawn = trained == ["text"]
+    pool = None if drawn else render_pool(source, ranks)
+    held_out = None if drawn else nano.held_out_pool(ranks, args.workers)
     for index, name in enumerate(trained):
         figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pool, held_out)
         if ranks.first:

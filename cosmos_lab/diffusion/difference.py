@@ -14,19 +14,24 @@ from cosmos_lab.diffusion.solvers import Denoise
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Difference:
-    """x -> x0 of the edited clip: latents + target(y + x - latents, sigma) - source(y, sigma), y = noised(sigma).
+    """x -> x0 of the edited clip: latents + target(y + x - latents, sigma) - source(y, sigma), y = noised(sigma, n),
+    the mean over n from 0 to `draws` - 1.
 
-    `latents` (B, C, T, H, W) are the clip's, and the first state x; `noised(sigma)` is the clip under the noise of that
-    level. x stays as clean as the clip, so that dx/dsigma = (x - x0) / sigma is the difference of both velocities: what
-    FlowEdit integrates.
+    `latents` (B, C, T, H, W) are the clip's, and the first state x; `noised(sigma, n)` is the clip under the n-th noise
+    of that level. x stays as clean as the clip, so that dx/dsigma = (x - x0) / sigma is the difference of both
+    velocities: what FlowEdit integrates, with `draws` as its n_avg.
     """
 
     target: Denoise
     source: Denoise
     latents: Tensor = field(repr=False)
-    noised: Callable[[Tensor], Tensor] = field(repr=False)
+    noised: Callable[[Tensor, int], Tensor] = field(repr=False)
+    draws: int = 1
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        seen = self.noised(sigma)
+        first, *others = (self._change(x, self.noised(sigma, number), sigma) for number in range(self.draws))
+        return self.latents + sum(others, first) / self.draws
+
+    def _change(self, x: Tensor, seen: Tensor, sigma: Tensor) -> Tensor:
         changed = (seen + (x - self.latents)).to(seen.dtype)
-        return self.latents + (self.target(changed, sigma) - self.source(seen, sigma))
+        return self.target(changed, sigma) - self.source(seen, sigma)

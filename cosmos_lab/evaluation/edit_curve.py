@@ -25,7 +25,8 @@ from cosmos_lab.worlds.render import render
 class EditExtent:
     """How much to measure: `edits` clips, each edited once with every strength.
 
-    With `source_prompts` an edit is told what the input shows (FlowEdit); without, it is plain SDEdit.
+    With `source_prompts` an edit is told what the input shows (FlowEdit, with `num_draws` noises a step); without, it
+    is plain SDEdit.
     """
 
     edits: int = 24
@@ -33,6 +34,7 @@ class EditExtent:
     num_steps: int | None = None
     guidance: float | None = None
     source_prompts: bool = True
+    num_draws: int | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -88,7 +90,8 @@ def edit_clips(
         options = {"num_steps": extent.num_steps, "guidance": extent.guidance, "seed": 1000 * extent.seed + row}
         shown = caption(case.before.scene, "dense") if extent.source_prompts else None
         clip = edit(
-            pipe, given[row], case.caption.text, strength=strength, source_prompt=shown, progress=False, **options
+            pipe, given[row], case.caption.text, strength=strength, source_prompt=shown, num_draws=extent.num_draws,
+            progress=False, **options,
         )  # fmt: skip
         made.append(clip.frames)
     return np.stack(made)

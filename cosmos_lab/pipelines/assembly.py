@@ -126,15 +126,17 @@ def _each(noise: Noise, latents: Tensor, grid: Tensor | None, purpose: str) -> C
 
 
 def difference(
-    sampling: Sampling, target: Denoiser, source: Denoiser, latents: Tensor, *, noise: Noise, grid: Tensor
+    sampling: Sampling, target: Denoiser, source: Denoiser, latents: Tensor, *, noise: Noise, grid: Tensor, draws: int
 ) -> Difference:
-    """What changes about `latents` from `source` to `target`, under noise of its own at each level of the grid."""
+    """What changes about `latents` from `source` to `target`, under `draws` noises of its own at each level of the
+    grid."""
     draw = _each(noise, latents, grid, "edit")
 
-    def noised(sigma: Tensor) -> Tensor:
-        return edit_state(sampling, latents, draw(float(sigma), 0), sigma=sigma, first=False, dtype=target.dtype)
+    def noised(sigma: Tensor, number: int) -> Tensor:
+        drawn = draw(float(sigma), number)
+        return edit_state(sampling, latents, drawn, sigma=sigma, first=False, dtype=target.dtype)
 
-    return Difference(target=target, source=source, latents=latents, noised=noised)
+    return Difference(target=target, source=source, latents=latents, noised=noised, draws=draws)
 
 
 def walk(

@@ -20,7 +20,7 @@ from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines import assembly
 from cosmos_lab.pipelines.call import Call, Start, generating
 from cosmos_lab.pipelines.generate import Pipeline
-from cosmos_lab.pipelines.settings import Options, Settings, by_hand, resolve
+from cosmos_lab.pipelines.settings import MOST_DRAWS, Options, Settings, by_hand, resolve, whole_number
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.video import fit, fit_to_network, fit_unit, to_uint8
 
@@ -52,7 +52,8 @@ class Edit:
             return replace(start, x=x, first_step=first)
         text = pipe.model.text.encode([settings.source_prompt])
         shown = replace(start.denoiser, text=(text, *start.denoiser.text[1:]))
-        changes = assembly.difference(sampling, start.denoiser, shown, latents, noise=noise, grid=grid)
+        draws = settings.num_draws or 1
+        changes = assembly.difference(sampling, start.denoiser, shown, latents, noise=noise, grid=grid, draws=draws)
         return replace(start, denoiser=changes, x=latents, first_step=first)
 
     def pixels(self, card: Card, settings: Settings) -> np.ndarray:
@@ -80,6 +81,7 @@ def edit(
     strength: float = 0.8,
     image_strength: float | None = None,
     source_prompt: str | None = None,
+    num_draws: int | None = None,
     **options: Unpack[Options],
 ) -> Call:
     """Edit a clip (SDEdit): noise its latents to the level of step `int(N (1 - strength))`, then denoise.
@@ -89,11 +91,14 @@ def edit(
     (officially from the input under the most noise). image_strength: that of the first pixel frame, which is edited
     as a picture first and then given; None is 0.4 where the card lets another model paint it, and no such phase
     elsewhere. source_prompt: what the input shows, as `prompt` says what it should show; then only what they differ in
-    is changed (FlowEdit), and no picture is edited first. Raises ValueError, naming the fix, for a strength outside 0
-    to 1 and for what the model cannot do.
+    is changed (FlowEdit), and no picture is edited first. num_draws: how many noises each step of that averages; None
+    is 1, more keep places better and take as many times longer. Raises ValueError, naming the fix, for a strength
+    outside 0 to 1 and for what the model cannot do.
     """
     card = pipe.under(options.get("conventions")).card
     _check_source_prompt(source_prompt, image_strength, options)
+    if num_draws is not None and source_prompt is None:
+        raise ValueError("num_draws needs source_prompt: an edit that is not told what the input shows has one noise")
     if image_strength is None and source_prompt is None and pipe.open_first_frame is not None:
         image_strength = IMAGE_STRENGTH
     for given in (strength, image_strength):
@@ -109,6 +114,7 @@ def edit(
     settings = replace(
         settings, task="video2video" if clips else "text2image", strength=float(strength),
         image_strength=None if image_strength is None else float(image_strength), source_prompt=source_prompt,
+        num_draws=None if num_draws is None else whole_number("num_draws", num_draws, least=1, most=MOST_DRAWS),
     )  # fmt: skip
     source = Source.first(video, num_pixel_frames=settings.num_pixel_frames, alpha=card.pictures.alpha)
     return Call(

@@ -24,6 +24,7 @@ from cosmos_lab.pipelines.settings import Options, by_hand, resolve
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.runtime.checkpoints import Model
 from cosmos_lab.runtime.decoding import decode_frames
+from cosmos_lab.runtime.graphs import quick
 from cosmos_lab.runtime.loading import load_any
 from cosmos_lab.runtime.matching import check_device
 from cosmos_lab.runtime.official import Lora
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Pipeline:
-    """A loaded world model. It keeps nothing between calls: an interrupted call leaves it as it was.
+    """A loaded world model. It keeps nothing of a call: an interrupted one leaves it as it was.
 
     The keyword arguments that all tasks share are those of `Options`. Every task raises ValueError, naming the fix,
     for what the model cannot do, and FileNotFoundError for an input that is not there.
@@ -52,6 +53,7 @@ class Pipeline:
         self.open_first_frame = open_first_frame
         self.model, self.card, self.name = model, model.card, name or model.card.name
         self.device, self.dtype = next(model.dit.parameters()).device, model.dit.dtype
+        self.network = quick(model.dit)
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name}: {', '.join(self.card.tasks)}; {self.device}, {self.dtype})"
@@ -175,13 +177,14 @@ class Pipeline:
         initial = initial.to(self.device, torch.float32)
         grid = assembly.sigmas(sampling, settings.num_steps)
         denoiser = make_denoiser(
-            self.model.dit, assembly.parametrization(sampling), text=text, negative=negative,
+            self.network, assembly.parametrization(sampling), text=text, negative=negative,
             guidance=assembly.guidance(sampling, settings.guidance, settings.guidance_form),
             condition=assembly.condition(
                 sampling, given, num_given, noise=source, initial=initial, grid=grid, dtype=self.dtype
             ),
             fps=torch.tensor([settings.fps]) if self.card.dit.fps_modulation else None,
             batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
+            dtype=self.dtype,
         )  # fmt: skip
         start = Start(denoiser=denoiser, x=assembly.initial_state(sampling, initial, self.dtype), sigmas=grid)
         if call.edit is None:

@@ -131,7 +131,7 @@ class Generation:
             data = _base64(video.video_bytes(self.frames, fps=self.fps))
             player = f'<video {size} loop autoplay muted controls src="data:video/mp4;base64,{data}"></video>'
         shown = ("seed", "guidance", "num_steps", "num_pixel_frames", "num_conditional_frames", "fps", "guardrail",
-                 "strength", "image_strength", "source_prompt")  # fmt: skip
+                 "strength", "image_strength", "source_prompt", "num_draws")  # fmt: skip
         facts = [self.provenance["model"], *(f"{name} {_short(settings[name])}" for name in shown if name in settings)]
         seconds = " · ".join(f"{name} {value:.1f} s" for name, value in self.timing.items())
         caption = html.escape(settings["prompt"])

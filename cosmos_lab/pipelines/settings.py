@@ -10,7 +10,7 @@ from torch import Tensor
 from cosmos_lab.config import Card
 from cosmos_lab.noise import Noise
 
-MOST_STEPS, MOST_FPS = 10_000, 1_000
+MOST_STEPS, MOST_FPS, MOST_DRAWS = 10_000, 1_000, 1_000
 EXAMPLE = "a red ball rolls across a wooden floor"
 
 
@@ -53,9 +53,9 @@ class Settings:
 
     `guardrail` and `refiner` say what became of the checks of prompt and clip and of the rewriting of the prompt:
     NOT_CHECKED and NOT_REFINED where there is no such part, DISABLED where the user switched it off.
-    The strengths and `source_prompt` belong to edits. In a long video a chunk is generated with `num_pixel_frames`, of
-    which `chunk_size` count and `chunk_overlap` come from the chunk before; `num_output_frames` are shown in all, and
-    `num_conditional_frames` is the first chunk's. Elsewhere these are None.
+    The strengths, `source_prompt` and `num_draws` belong to edits. In a long video a chunk is generated with
+    `num_pixel_frames`, of which `chunk_size` count and `chunk_overlap` come from the chunk before; `num_output_frames`
+    are shown in all, and `num_conditional_frames` is the first chunk's. Elsewhere these are None.
     """
 
     task: str
@@ -75,6 +75,7 @@ class Settings:
     strength: float | None = None
     image_strength: float | None = None
     source_prompt: str | None = None
+    num_draws: int | None = None
     num_chunks: int | None = None
     chunk_size: int | None = None
     chunk_overlap: int | None = None

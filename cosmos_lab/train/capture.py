@@ -44,6 +44,7 @@ class Captured:
     def __init__(self, function: StepFunction, modules: nn.Module, record: Callable[..., Recording] | None = None):
         self.function, self.modules, self.record = function, modules, record
         self.recordings: dict[tuple, Recording] = {}
+        self.pool: tuple[int, int] | None = None
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.record is None and not inputs[0].is_cuda:
@@ -51,12 +52,17 @@ class Captured:
         parameters = [parameter for parameter in self.modules.parameters() if parameter.requires_grad]
         kind = tuple((tensor.shape, tensor.dtype, tensor.requires_grad) for tensor in inputs)
         if kind not in self.recordings:
-            self.recordings[kind] = (self.record or record_graph)(self.function, inputs, parameters)
+            self.recordings[kind] = (self.record or self._record_graph)(self.function, inputs, parameters)
         recording = self.recordings[kind]
         loss = _Replay.apply(recording, inputs[0].new_zeros((), dtype=torch.float32).requires_grad_(), *inputs)
         for parameter, gradient in zip(parameters, recording.gradients, strict=True):
             parameter.grad = gradient
         return loss, {name: value.clone() for name, value in recording.figures.items()}
+
+    def _record_graph(self, *what: object) -> Recording:
+        # One replay is over before another begins, so all share the memory in which activations lie.
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        return record_graph(*what, pool=self.pool)
 
 
 def held_inputs(inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -64,8 +70,11 @@ def held_inputs(inputs: tuple[Tensor, ...]) -> list[Tensor]:
     return [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in inputs]
 
 
-def record_graph(function: StepFunction, inputs: tuple[Tensor, ...], parameters: list[nn.Parameter]) -> Recording:
-    """Records forward and backward pass of `function` on a GPU."""
+def record_graph(
+    function: StepFunction, inputs: tuple[Tensor, ...], parameters: list[nn.Parameter],
+    pool: tuple[int, int] | None = None,
+) -> Recording:  # fmt: skip
+    """Records forward and backward pass of `function` on a GPU, in a memory pool that other recordings may share."""
     held = held_inputs(inputs)
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
@@ -77,7 +86,7 @@ def record_graph(function: StepFunction, inputs: tuple[Tensor, ...], parameters:
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     # Other threads (the watchdog of collectives) may go on asking the GPU meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         loss, figures = function(*held)
         loss.backward()
     return Recording(graph, held, loss.detach(), figures, [parameter.grad for parameter in parameters])

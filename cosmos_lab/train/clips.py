@@ -104,8 +104,8 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
     seeds = range(source.first_seed, source.first_seed + source.count)
     bar = tqdm(total=source.count, desc="rendering", disable=not (progress and ranks.first), mininterval=5)
     done, told, begun = [], [], time.monotonic()
-    # Captions take a fifth of the time of simulation, hence a fifth of the processes.
-    with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 5)) as tellers:
+    # Captions take a third of the time of simulation, hence a third of the processes.
+    with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
         simulated = simulate_many(seeds, split=source.split, workers=source.workers)
         for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
             told.append(tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],)))

@@ -151,7 +151,7 @@ def _step(training: Training, loss_function: LossFunction, generator: torch.Gene
     rate = training.plan.learning_rate(training.step, over)
     for optimizer in training.optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("pace", 1.0)
         optimizer.zero_grad(set_to_none=True)
     loss, figures = loss_function(training.step, generator)
     loss.backward()

@@ -10,18 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cosmos_lab.nn.layers import Linear
 from cosmos_lab.worlds.captions import SIDES, Caption, side_of
 from cosmos_lab.worlds.families import MOTIONS
 from cosmos_lab.worlds.scene import CAMERAS, COLORS, SHAPES, Scene
 
-# Numbers of answers to each question: bodies (shapes at rest, shapes that act, no such color), sides (or not said) of
-# each color; motions; cameras (or not said).
-SIZES = [2 * len(SHAPES) + 1] * len(COLORS) + [len(SIDES) + 1] * len(COLORS) + [len(MOTIONS), len(CAMERAS) + 1]
+# The answer where nobody has a color, and which questions are about bodies.
+NOBODY = 2 * len(SHAPES)
+BODIES = slice(0, len(COLORS))
+# Questions of each kind, and answers to each: of every color the body (a shape at rest, a shape that acts, nobody) and
+# its side (or not said); the motion; the camera (or not said).
+KINDS = ((len(COLORS), NOBODY + 1), (len(COLORS), len(SIDES) + 1), (1, len(MOTIONS)), (1, len(CAMERAS) + 1))
+SIZES = [answers for questions, answers in KINDS for _ in range(questions)]
 
 
 def meaning_of(scene: Scene, caption: Caption) -> list[int]:
     """The right answer to each question of SIZES."""
-    bodies = dict.fromkeys(COLORS, 2 * len(SHAPES))
+    bodies = dict.fromkeys(COLORS, NOBODY)
     sides = dict.fromkeys(COLORS, len(SIDES))
     for body in map(scene.body, caption.mentioned):
         acts = body.name in scene.facts["actors"]
@@ -40,24 +45,35 @@ def _placed(scene: Scene, name: str) -> str:
 
 
 class MeaningHead(nn.Module):
-    """Attention with one learned query a question, and a linear map for its answers; both are drawn with `seed`."""
+    """Attention with one learned query a question, and one linear map for the answers to all questions of a kind.
+
+    The colors share a map: what stands in a vector for "cylinder" must stand there for every color, those included
+    that no cylinder had in training. All is drawn with `seed`.
+    """
 
     def __init__(self, width: int, inner: int = 64, *, seed: int = 0):
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.queries = nn.Parameter(0.02 * torch.randn(len(SIZES), inner, generator=generator))
-        self.key, self.value = nn.Linear(width, inner, bias=False), nn.Linear(width, width)
-        self.answers = nn.Parameter(width**-0.5 * torch.randn(len(SIZES), width, max(SIZES), generator=generator))
-        self.register_buffer("beyond", torch.arange(max(SIZES)) >= torch.tensor(SIZES)[:, None], persistent=False)
+        self.queries = nn.Parameter(torch.empty(len(SIZES), inner))
+        self.key, self.value = Linear(width, inner), Linear(width, width)
+        self.answers = nn.ModuleList(Linear(width, size, bias=True) for _, size in KINDS)
+        self.draw(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Fills the maps with normal draws of deviation fan_in^-1/2, the biases with zeros."""
+        for name, parameter in self.named_parameters():
+            spread = 0.0 if name.endswith("bias") else parameter.shape[-1] ** -0.5
+            parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
 
     def forward(self, text: Tensor, mask: Tensor) -> Tensor:
         """Logits (B, questions, answers), -inf past a question's last answer, from the encoder's vectors (B, N, D);
         `mask` (B, N) is False on padding."""
         text = text.float()
-        found = F.scaled_dot_product_attention(
-            self.queries.expand(len(text), -1, -1), self.key(text), self.value(text), attn_mask=mask[:, None]
-        )
-        return torch.einsum("bqd,qda->bqa", found, self.answers).masked_fill(self.beyond, -torch.inf)
+        queries, keys = self.queries.expand(len(text), -1, -1), self.key(text)
+        found = F.scaled_dot_product_attention(queries, keys, self.value(text), attn_mask=mask[:, None])
+        parts = zip(found.split([count for count, _ in KINDS], dim=1), self.answers, strict=True)
+        logits = [answer(part) for part, answer in parts]
+        return torch.cat([F.pad(part, (0, max(SIZES) - part.shape[2]), value=-torch.inf) for part in logits], dim=1)
 
     def error(self, text: Tensor, mask: Tensor, meanings: Tensor) -> Tensor:
         """Cross-entropy in nats, the mean over the questions, against `meanings` (B, questions)."""

@@ -1,6 +1,7 @@
-"""The recipe of nano: four stages, each a function of a folder, run one after another or on another day.
+"""The recipe of nano: five stages, each a function of a folder, run one after another or on another day.
 
     words      captions -> tokenizer.json
+    text       captions -> text_encoder.safetensors, meanings.safetensors
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
@@ -32,6 +33,7 @@ from cosmos_lab.train.meanings import MeaningHead
 from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
 from cosmos_lab.train.states import StateHead, state_bank
+from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.train.tokenizer import (
     compile_blocks,
     reconstruction_psnr,
@@ -44,6 +46,7 @@ from cosmos_lab.worlds.captions import corpus
 
 # Seeds that no training clip uses: the held-out clips of every stage.
 HELD_OUT_SEED = 900_000_000
+TOLD_HELD_OUT = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,12 @@ def build_text(folder: Path, ranks: Ranks) -> T5TextEncoder:
     return text.to(ranks.device)
 
 
+def build_meanings(folder: Path, text: T5TextEncoder) -> MeaningHead:
+    head = MeaningHead(text.width)
+    _fill(head, folder / "meanings.safetensors")
+    return head.to(text.model.device)
+
+
 def build_dit(folder: Path, ranks: Ranks) -> DiT:
     dit = DiT(nano_card().dit)
     _fill(dit, folder / "dit.safetensors")
@@ -114,14 +123,42 @@ def held_out_pool(ranks: Ranks, workers: int, count: int = 128) -> Pool:
     return render_pool(source, Ranks(device=ranks.device), progress=False)
 
 
-def train_stage(name: str, stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
-    """Trains the stage of that name; returns its figures on held-out clips."""
+def train_stage(name: str, stage: Stage, pool: Pool | None, held_out: Pool | None) -> dict[str, float]:
+    """Trains the stage of that name; returns its figures on held-out clips. "text" needs no clips."""
+    if name == "text":
+        return train_text_stage(stage)
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
     if name == "world":
         recipe = WorldRecipe(batch=stage.batch, state_weight=stage.state_weight, meaning_weight=stage.meaning_weight)
         return train_world_stage(stage, pool, held_out, recipe)
     return train_reader_stage(stage, pool, ReaderRecipe(batch=stage.batch, clips=stage.reader_clips))
+
+
+def train_text_stage(stage: Stage) -> dict[str, float]:
+    """Trains the text encoder to say what captions say; `stage.source` counts the scenes that are told, not clips.
+
+    It begins by looking around (`train/text.py`), whatever it has learned before.
+    """
+    text = build_text(stage.folder, stage.ranks)
+    look_around(text.model)
+    modules = nn.ModuleDict({"text": text, "meanings": build_meanings(stage.folder, text)})
+    source = stage.source.part(stage.ranks)
+    seeds = range(source.first_seed, source.first_seed + source.count)
+    bank = caption_bank(text, seeds, split=source.split, workers=source.workers)
+    training = _training(modules, stage, "text")
+    train(training, meaning_loss(modules, bank, stage.batch), stage.runs / "text")
+    training.swap_average()
+    figures = {}
+    for split in ("train", "withheld"):
+        unseen = caption_bank(text, range(HELD_OUT_SEED, HELD_OUT_SEED + TOLD_HELD_OUT), split=split)
+        figures |= {f"{split}_{name}": share for name, share in understood(modules, unseen).items()}
+    if stage.ranks.first:
+        save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
+        save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
+        stage.describe("text_training", {**figures, "steps": training.step, "captions": len(bank.tokens)})
+    stage.ranks.barrier()
+    return figures
 
 
 def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str, float]:
@@ -160,7 +197,7 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
         bank = replace(bank, states=state_bank(pool))
         modules["states"] = StateHead(dit.config.width, dit.blocks[recipe.state_block]).to(stage.ranks.device)
     if recipe.meaning_weight:
-        modules["meanings"] = MeaningHead(text.width).to(stage.ranks.device)
+        modules["meanings"] = build_meanings(stage.folder, text)
     if stage.compile:
         compile_blocks(dit, (Block,))
     training = _training(modules, stage, "world")
@@ -175,6 +212,8 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
         save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
+        if recipe.meaning_weight:
+            save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
         clips = len(pool.rollouts) * stage.ranks.size
         stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, recipe)
     stage.ranks.barrier()

@@ -65,15 +65,29 @@ def make_optimizers(modules: nn.Module, *, kind: str, lr: float, weight_decay: f
                     betas: tuple[float, float]) -> list[torch.optim.Optimizer]:
     """The optimizers of all parameters: AdamW alone (`kind` "adamw"), or with Muon for matrices ("muon").
 
-    Tables of embeddings are rows, not maps, and stay with AdamW; vectors are not decayed.
+    Tables of embeddings are rows, not maps, and stay with AdamW; vectors are not decayed. A group's "pace" is its
+    share of the learning rate: T5 does not divide its logits by sqrt(d_kv), so its queries learn that much more slowly.
     """
+    slow = _queries(modules)
     tables = {id(part.weight) for part in modules.modules() if isinstance(part, nn.Embedding)}
     learned = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     maps = [p for p in learned if p.ndim >= 2 and id(p) not in tables and kind == "muon"]
     taken = {id(parameter) for parameter in maps}
     others = [parameter for parameter in learned if id(parameter) not in taken]
-    groups = [{"params": [p for p in others if p.ndim >= 2], "weight_decay": weight_decay},
+    groups = [*_paced([p for p in others if p.ndim >= 2], slow, weight_decay=weight_decay),
               {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0}]
     fused = learned[0].device.type == "cuda"
     adam = torch.optim.AdamW(groups, lr=lr, betas=betas, eps=1e-8, fused=fused)
-    return [adam, Muon(maps, lr=lr, weight_decay=weight_decay)] if maps else [adam]
+    return [adam, Muon(_paced(maps, slow), lr=lr, weight_decay=weight_decay)] if maps else [adam]
+
+
+def _queries(modules: nn.Module) -> dict[int, float]:
+    """The pace of each query weight of a T5, by the weight's id."""
+    attentions = [part for part in modules.modules() if hasattr(part, "relative_attention_num_buckets")]
+    return {id(part.q.weight): part.key_value_proj_dim**-0.5 for part in attentions}
+
+
+def _paced(parameters: list[nn.Parameter], slow: dict[int, float], **settings: float) -> list[dict]:
+    """Groups of one pace each; those of the full pace come first."""
+    paces = {pace: [p for p in parameters if slow.get(id(p), 1.0) == pace] for pace in (1.0, *slow.values())}
+    return [{"params": held, "pace": pace, **settings} for pace, held in paces.items() if held or pace == 1.0]

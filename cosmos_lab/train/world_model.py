@@ -22,10 +22,11 @@ class WorldRecipe:
 
     ln sigma is normal with `sigma_mean`, `sigma_std`; a share `high_noise` of clips gets log-uniform sigma in
     `high_range` instead, since sampling begins there. `text_dropout` of the prompts become the zero embedding.
-    `conditional` gives the odds of 0, 1, 2 clean latent frames. Every `image_every`-th step trains on single pixel
-    frames, `image_batch` times as many. With `state_weight` above 0, the tokens after block `state_block` also have to
-    say what stands where (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to
-    say what its caption means (`train/meanings.py`).
+    `conditional` gives the odds of 0, 1, 2 clean latent frames. Every `short_every`-th step trains on beginnings of
+    clips, by turn those of `short`: (latent frames, how many times as many clips); 1 latent frame is a picture. With
+    `state_weight` above 0, the tokens after block `state_block` also have to say what stands where
+    (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to say what its caption
+    means (`train/meanings.py`).
     """
 
     batch: int = 128
@@ -35,8 +36,8 @@ class WorldRecipe:
     high_range: tuple[float, float] = (8.0, 160.0)
     text_dropout: float = 0.12
     conditional: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    image_every: int = 5
-    image_batch: int = 8
+    short_every: int = 3
+    short: tuple[tuple[int, int], ...] = ((1, 8), (3, 3), (1, 8), (5, 2))
     state_weight: float = 0.0
     state_block: int = 4
     meaning_weight: float = 0.0
@@ -44,6 +45,15 @@ class WorldRecipe:
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
             raise ValueError(f"the odds of 0, 1, 2 conditional latent frames must add up to 1, not {self.conditional}")
+        if any(length == 2 or length < 1 or times < 1 for length, times in self.short):
+            raise ValueError(f"short clips have 1 latent frame, or 3 and more (2 may be given): not {self.short}")
+
+    def clips(self, step: int) -> tuple[int | None, int]:
+        """Latent frames of a step's clips, None for all, and the number of clips."""
+        if self.short_every < 1 or step % self.short_every:
+            return None, self.batch
+        length, times = self.short[step // self.short_every % len(self.short)]
+        return length, times * self.batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +130,10 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
     captured = Captured(measure, nn.ModuleList(part for name, part in modules.items() if name in ("dit", "states")))
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
-        image = recipe.image_every > 0 and step % recipe.image_every == 0
-        latents, tokens, meanings, states = bank.draw(recipe.batch * (recipe.image_batch if image else 1), generator)
-        latents = latents[:, :, :1] if image else latents
+        length, count = recipe.clips(step)
+        latents, tokens, meanings, states = bank.draw(count, generator)
+        # The tokenizer is causal: the first latent frames are those of the clip's beginning alone.
+        latents = latents[:, :, :length]
         with torch.autocast(latents.device.type, dtype=torch.bfloat16):
             text = modules["text"](tokens, tokens != 0)
         keep = torch.rand(len(text), 1, 1, generator=generator, device=text.device) >= recipe.text_dropout

@@ -62,6 +62,19 @@ def test_told_what_the_input_shows_an_edit_changes_what_the_prompts_differ_in(pi
     assert changes[2] < (plain - given).square().mean()
 
 
+def test_more_draws_are_other_clips_and_known_to_the_provenance(pipe, clip, tmp_path):  # noqa: F811
+    told = {"source_prompt": "a red ball rolls to the left", "seed": 5, "strength": 0.75, **QUICK}
+    usual, one, two = (lab.edit(pipe, clip, PROMPT, num_draws=number, **told) for number in (None, 1, 2))
+    assert torch.equal(usual.latents, one.latents) and not torch.equal(one.latents, two.latents)
+    given = pipe.model.vae.encode(video.to_network(clip.frames))
+    assert (two.latents - given).square().mean() < (one.latents - given).square().mean()
+    settings = [made.provenance["settings"].get("num_draws") for made in (usual, one, two)]
+    assert settings == [None, 1, 2]
+    path = clip.save(tmp_path / "clip.mp4")
+    made = lab.edit(pipe, path, PROMPT, num_draws=2, **told)
+    assert lab.replay(made.save(tmp_path / "two.mp4"), pipe=pipe, progress=False) == made
+
+
 def test_told_or_not_strength_1_is_generation_from_noise(pipe, clip):  # noqa: F811
     whole = lab.edit(pipe, clip, PROMPT, strength=1, seed=5, source_prompt="a red ball", **QUICK)
     assert torch.equal(whole.latents, pipe.text2world(PROMPT, seed=5, **QUICK).latents)
@@ -144,7 +157,9 @@ def test_wrong_edits_are_refused_with_the_fix(pipe, clip):  # noqa: F811
             lab.edit(pipe, clip, PROMPT, **{**QUICK, **wrong})
     told = {"source_prompt": "a red ball"}
     for wrong, fix in (({"source_prompt": " "}, "leave it away"), (told | {"image_strength": 0.4}, "image_strength"),
-                       (told | {"noise": torch.zeros(1)}, "source of noise")):  # fmt: skip
+                       (told | {"noise": torch.zeros(1)}, "source of noise"),
+                       ({"num_draws": 2}, "num_draws needs source_prompt"),
+                       (told | {"num_draws": 0}, "num_draws")):  # fmt: skip
         with pytest.raises(ValueError, match=fix):
             lab.edit(pipe, clip, PROMPT, **QUICK, **wrong)
     card = replace(pipe.card, tasks=("text2world",))

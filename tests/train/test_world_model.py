@@ -87,13 +87,15 @@ class Ones(nn.Module):
         return torch.ones(*ids.shape, 4) * mask[..., None]
 
 
-def test_single_pixel_frames_and_dropped_text(generator):
-    latents = torch.randn(6, 16, 3, 4, 6, generator=generator).half()
+def test_short_clips_and_dropped_text(generator):
+    latents = torch.randn(6, 16, 4, 4, 6, generator=generator).half()
     bank, dit = LatentBank(latents=latents, tokens=torch.ones(6, 2, 5).short()), Listener()
     modules = nn.ModuleDict({"dit": dit, "text": Ones()})
-    loss = world_loss(modules, bank, WorldRecipe(batch=50, image_every=4, image_batch=2, text_dropout=0.5))
+    loss = world_loss(modules, bank, WorldRecipe(batch=50, short_every=2, short=((1, 2), (3, 1)), text_dropout=0.5))
     for step in range(8):
         loss(step, generator)
     lengths = [shape[2] for shape in dit.shapes]
-    assert lengths == [1, 3, 3, 3, 1, 3, 3, 3] and dit.shapes[0][0] == 100 and dit.shapes[1][0] == 50
+    assert lengths == [1, 4, 3, 4, 1, 4, 3, 4] and dit.shapes[0][0] == 100 and dit.shapes[1][0] == 50
     assert 0.4 < sum(dit.silent) / 8 < 0.6
+    with pytest.raises(ValueError, match="1 latent frame, or 3 and more"):
+        WorldRecipe(short=((2, 1),))
