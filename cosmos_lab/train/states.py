@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from cosmos_lab.evaluation.labels import COLOR_NAMES, dense_targets, label_table
-from cosmos_lab.nn.layers import RMSNorm
+from cosmos_lab.nn.layers import Linear, RMSNorm
 from cosmos_lab.train.clips import Pool
 from cosmos_lab.worlds.scene import SHAPES
 
@@ -34,12 +34,16 @@ def state_bank(pool: Pool, batch: int = 16) -> Tensor:
 
 
 class StateHead(nn.Module):
-    """Reads the tokens that `block` of a transformer put out last; it keeps them by a hook."""
+    """Reads the tokens that `block` of a transformer put out last; it keeps them by a hook. It is drawn with `seed`."""
 
-    def __init__(self, width: int, block: nn.Module):
+    def __init__(self, width: int, block: nn.Module, *, seed: int = 0):
         super().__init__()
         self.norm = RMSNorm(width)
-        self.linear = nn.Linear(width, sum(SIZES))
+        self.linear = Linear(width, sum(SIZES), bias=True)
+        draw = torch.randn(self.linear.weight.shape, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            self.linear.weight.copy_(width**-0.5 * draw)
+            self.linear.bias.zero_()
         self.tokens: Tensor | None = None
         block.register_forward_hook(self._keep)
 
