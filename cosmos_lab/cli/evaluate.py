@@ -86,8 +86,7 @@ def _edits(arguments: argparse.Namespace) -> tuple[Callable, object]:
     strengths = {"strengths": tuple(arguments.strengths)} if arguments.strengths else {}
     return measure_edits, EditExtent(
         edits=arguments.edits, source_prompts=not arguments.sdedit, num_draws=arguments.num_draws,
-        seed=arguments.seeds[0],
-        num_steps=arguments.num_steps, guidance=_one(arguments.guidance), **strengths,
+        seed=arguments.seeds[0], num_steps=arguments.num_steps, guidance=_one(arguments.guidance), **strengths,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="what the input shows: what differs from it in the prompt is changed, the rest stays; "
                             "one for all clips of a batch")  # fmt: skip
     group.add_argument("--num_draws", type=int,
-                       help="with --source_prompt: noises that each step averages; 1, more keep places")  # fmt: skip
+                       help="with --source_prompt: noises that each step averages; 1")  # fmt: skip
     group.add_argument("--text2image_edit_strength", dest="image_strength", type=_strength,
                        help="of the first pixel frame, edited as a picture first; 0.4 in Predict2, no such phase in "
                             "nano without this flag")  # fmt: skip

@@ -92,7 +92,7 @@ def edit(
     as a picture first and then given; None is 0.4 where the card lets another model paint it, and no such phase
     elsewhere. source_prompt: what the input shows, as `prompt` says what it should show; then only what they differ in
     is changed (FlowEdit), and no picture is edited first. num_draws: how many noises each step of that averages; None
-    is 1, more keep places better and take as many times longer. Raises ValueError, naming the fix, for a strength
+    is 1, more leave less to chance and take as many times longer. Raises ValueError, naming the fix, for a strength
     outside 0 to 1 and for what the model cannot do.
     """
     card = pipe.under(options.get("conventions")).card
