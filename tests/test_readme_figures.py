@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 NANO = ROOT / "assets" / "nano"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
-RECORDS = {name: Evaluation.load(NANO / f"{name}.json") for name in ("evaluation", "guidance", "editing", "long_video")}
+NAMES = ("evaluation", "guidance", "editing", "editing_gentle", "long_video")
+RECORDS = {name: Evaluation.load(NANO / f"{name}.json") for name in NAMES}
 
 
 def percent(record: str, figure: str) -> str:
@@ -47,22 +48,24 @@ def test_guidance_in_words():
 
 
 def test_edits_in_words():
+    record = RECORDS["editing_gentle"]
+    extent, best = record.provenance["extent"], record.details["curve"]["0.7"]
+    assert (extent["edits"], extent["guidance"], extent["num_draws"], extent["strengths"]) == (48, 1.0, 2, [0.7])
+    assert [point["number"] for point in best.values()] == [48, 12, 12, 12, 12]
+    shown, both = (f"{100 * best['all'][what]:.0f} %" for what in ("shown", "both"))
+    assert f"of 48 edits by `--source_prompt`, {shown} show it at strength 0.7 and {both} keep their places" in PROSE
+    assert f"with a median shift of {best['all']['shift']:.1f} pixels" in PROSE
+    floors, lights, shapes, colors = (round(12 * best[kind]["both"]) for kind in ("floor", "light", "shape", "color"))
+    assert f"of twelve each, {floors} floors, {lights} lights, {shapes} shapes and {colors} colors work" in PROSE
+
+
+def test_the_curve_of_edits_in_words():
     record = RECORDS["editing"]
-    best = record.figure("edits: shown and each within 2 px").note.removeprefix("unedited; strength ")
-    figures = f"edits of strength {best}"
-    shown, both = (percent("editing", f"{figures}: {what}") for what in ("shown", "shown and each within 2 px"))
-    assert f"of 24 edits by `--source_prompt`, {shown} show it at strength {best}" in PROSE
-    shift = value("editing", f"{figures}: positions")
-    assert f"and {both} keep their places as well, with a median shift of {shift:.1f} pixels" in PROSE
-    words = ("none", "one", "two", "three", "four", "five", "six")
-    counts = {kind: words[round(6 * point["both"])] for kind, point in record.details["curve"][best].items()}
-    floors, lights, shapes, colors = (counts[kind] for kind in ("floor", "light", "shape", "color"))
-    assert f"{floors} of six floors, {lights} of six lights, {shapes} of six shapes and {colors} of six colors" in PROSE
+    assert record.provenance["extent"]["edits"] == 24
     for strength in record.provenance["extent"]["strengths"]:
-        if f"{strength:g}" != best:
-            others = [percent("editing", f"edits of strength {strength:g}: {what}")
-                      for what in ("shown", "shown and each within 2 px")]  # fmt: skip
-            assert f"at {strength:g}, {others[0]} and {others[1]}" in PROSE
+        shown, both = (percent("editing", f"edits of strength {strength:g}: {what}")
+                       for what in ("shown", "shown and each within 2 px"))  # fmt: skip
+        assert f"{shown} and {both} at {strength:g}" in PROSE
 
 
 def test_long_videos_in_words():

@@ -1,6 +1,10 @@
-"""How good a model of the nano world is, beside what rendered clips and baselines score."""
+"""How good a model of the nano world is, beside what rendered clips and baselines score.
+
+On several GPUs: torchrun --nproc_per_node N -m cosmos_lab evaluate …
+"""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,15 +45,21 @@ def run(arguments: argparse.Namespace) -> int:
         return _make_references(folder / "eval")
     from cosmos_lab.evaluation.reader import load_reader
     from cosmos_lab.pipelines.generate import load
+    from cosmos_lab.runtime.ranks import Ranks, join
 
     several = len(arguments.guidance or ()) > 1
     if several and arguments.only:
         raise ValueError(f"--only {arguments.only} takes one --guidance")
     kind = "guidances" if several else arguments.only
     measure, extent = {"edits": _edits, "long": _long, "guidances": _guidances, None: _clips}[kind](arguments)
-    pipe = load(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    named = None if arguments.device == "cuda" else arguments.device
+    ranks = join(named or "auto") if "RANK" in os.environ else Ranks()
+    device = arguments.device if ranks.size == 1 else ranks.device
+    pipe = load(arguments.model, device=device, dtype=arguments.dtype)
     reader = load_reader(arguments.reader or folder / "reader.safetensors", pipe.device)
-    found = measure(pipe, reader, folder=folder, extent=extent, progress=not arguments.quiet)
+    found = measure(pipe, reader, folder=folder, extent=extent, progress=not arguments.quiet, ranks=ranks)
+    if not ranks.first:
+        return 0
     if arguments.save_path:
         found.save(arguments.save_path)
     print(found.markdown() if arguments.markdown else found)

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=20_000,
                         help="training clips over all GPUs; text: scenes that are told")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
-    parser.add_argument("--render_minutes", type=float, default=float("inf"), help="train on what is rendered by then")
+    parser.add_argument("--render_minutes", type=float, default=float("inf"),
+                        help="train on what is rendered so long after the first pictures")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of each trained stage")
     parser.add_argument("--minutes", type=float, nargs="+", default=[float("inf")],
                         help="wall-clock of each trained stage, or one for all; sets the schedule")
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="world: weight of telling what stands where; 0 leaves it out")
     parser.add_argument("--meaning_weight", type=float, default=0.0,
                         help="world: weight of telling what a caption says; 0 leaves it out")
+    parser.add_argument("--object_weight", type=float, default=0.0,
+                        help="world: the error counts 1 + this many times where objects are; 0 counts all alike")
+    parser.add_argument("--later", type=float, default=0.0, metavar="SHARE",
+                        help="world: share of clips that begin in the middle of a motion")
+    parser.add_argument("--family_odds", type=_odds, nargs="+", default=[], metavar="FAMILY=ODDS",
+                        help="scene families drawn more or less often than the others, such as fall=2 tower=2")
     parser.add_argument("--latent_noise", type=float, default=0.1,
                         help="tokenizer: noise that the decoder learns to forgive, in spreads of a latent")
     parser.add_argument("--keep_latents", action="store_true",
@@ -40,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="simulating processes over all GPUs")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: where there is a GPU")
     parser.add_argument("--device", default="auto")
+
+
+def _odds(text: str) -> tuple[str, float]:
+    name, _, odds = text.partition("=")
+    try:
+        return name, float(odds)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no FAMILY=ODDS, such as fall=2") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,12 +77,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, trained: list[str]) -> None:
+    from cosmos_lab.runtime.ranks import join
     from cosmos_lab.train import nano
     from cosmos_lab.train.clips import ClipSource, render_pool
-    from cosmos_lab.train.ranks import join
 
+    _check_clips(args, trained)
     ranks = join(args.device)
-    source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes)
+    source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
+                        odds=dict(args.family_odds), later=args.later)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
     pool = None if drawn else render_pool(source, ranks)
@@ -78,17 +95,32 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
             print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
 
 
+def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
+    """Before anything is rendered: whether these clips can be drawn and serve the stages."""
+    from cosmos_lab.worlds.families import drawn_family
+
+    if args.later and trained != ["world"]:
+        raise ValueError(f"--later is for the stage world alone, not {', '.join(trained)}: train one after another")
+    if args.family_odds and "text" in trained:
+        raise ValueError("--family_odds is for stages that see clips: the stage text is told of all families alike")
+    if not 0 <= args.later < 1:
+        raise ValueError(f"--later is a share of the clips, from 0 to below 1, not {args.later:g}")
+    # Raises for a family that there is not; which one is drawn does not matter here.
+    drawn_family(0, dict(args.family_odds))
+
+
 def _stage(args: argparse.Namespace, index: int, name: str, source: object, ranks: object) -> object:
     """The stage `name`, the one at `index` of those that are trained."""
     from cosmos_lab.train.loop import Plan
     from cosmos_lab.train.nano import Stage
+    from cosmos_lab.train.world_model import WorldRecipe
 
     lr, batch, ema, optimizer = DEFAULTS[name]
     lr, batch = args.lr[index] if args.lr else lr, args.batch[index] if args.batch else batch
     plan = Plan(steps=args.steps, minutes=args.minutes[index % len(args.minutes)], lr=lr, warmup=args.warmup,
                 cooldown=args.cooldown, optimizer=args.optimizer or optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
+    weights = {name: getattr(args, name) for name in ("state_weight", "meaning_weight", "object_weight")}
     return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
-                 state_weight=args.state_weight, meaning_weight=args.meaning_weight,
-                 latent_noise=args.latent_noise, keep_latents=args.keep_latents,
+                 world=WorldRecipe(**weights), latent_noise=args.latent_noise, keep_latents=args.keep_latents,
                  reader_clips=args.reader_clips)

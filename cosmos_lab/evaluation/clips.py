@@ -16,6 +16,7 @@ from cosmos_lab.evaluation.reader import Reader
 from cosmos_lab.evaluation.reading import Reading, read, true_readings
 from cosmos_lab.evaluation.references import read_references
 from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.worlds.captions import describe
 from cosmos_lab.worlds.render import render
 from cosmos_lab.worlds.scene import Rollout
@@ -59,39 +60,66 @@ class Group:
 
 
 class Runner:
-    """Makes and reads clips; says where it is by a progress bar."""
+    """Makes and reads clips, every rank its share of them; the first one says where it is by a progress bar."""
 
-    def __init__(self, pipe: Pipeline, reader: Reader, references: Path, extent: Extent, progress: bool):
-        self.pipe, self.reader, self.references, self.extent, self.progress = pipe, reader, references, extent, progress
+    def __init__(
+        self, pipe: Pipeline, reader: Reader, references: Path, extent: Extent, progress: bool,
+        ranks: Ranks | None = None,
+    ):  # fmt: skip
+        self.pipe, self.reader, self.references, self.extent = pipe, reader, references, extent
+        self.ranks = ranks or Ranks()
+        self.progress = progress and self.ranks.first
         self.vocabulary = dict(reader.config.classes)
 
     def group(self, parts: Sequence[tuple[str, int]]) -> Group:
         """Render, reconstruct and read the first clips of the named reference sets."""
         rollouts = [r for name, number in parts for r in read_references(self.references, name, number)]
-        scenes, table = [rollout.scene for rollout in rollouts], label_table([rollout.scene for rollout in rollouts])
-        pixels, truth = [], []
-        for rows in self._bar(range(0, len(rollouts), 16), "rendering"):
-            shown = render(rollouts[rows : rows + 16], device=self.pipe.device)
-            at = torch.arange(rows, rows + len(shown.pixels))
-            pixels.append(shown.pixels.cpu())
-            truth += true_readings(scenes[rows : rows + 16], shown.body_index.cpu(), table.select(at), self.vocabulary)
-        rendered = torch.cat(pixels)
+        rendered, truth = self._rendered(self._share(rollouts))
         reconstructed = reconstruct_batch(self.pipe, rendered)
-        readings = {"rendered": self.read(rendered), "reconstructed": self.read(reconstructed)}
+        # As arrays: a tensor that is part of another one would take all of that along to the other ranks.
+        made = self.ranks.gather(list(zip(
+            rendered.numpy(), reconstructed.numpy(), truth, self._read(rendered), self._read(reconstructed), strict=True
+        )))  # fmt: skip
+        rendered, reconstructed, truth, of_rendered, of_reconstructed = map(list, zip(*made))
         return Group(
-            rollouts=rollouts, rendered=rendered, reconstructed=reconstructed, truth=truth, readings=readings
-        )
+            rollouts=rollouts, rendered=torch.from_numpy(np.stack(rendered)), truth=truth,
+            reconstructed=torch.from_numpy(np.stack(reconstructed)),
+            readings={"rendered": of_rendered, "reconstructed": of_reconstructed},
+        )  # fmt: skip
 
-    def read(self, clips: np.ndarray | Tensor) -> list[Reading]:
-        return read(self.reader, clips)
-
-    def generate(self, prompts: Sequence[str], seed: int, given: np.ndarray | None = None) -> np.ndarray:
-        """Clips of the prompts; clip n has a noise of its own."""
-        seeds = [1000 * seed + index for index in range(len(prompts))]
-        return generate_batch(
-            self.pipe, prompts, seeds=seeds, given=given, num_steps=self.extent.num_steps,
+    def made(self, prompts: Sequence[str], seed: int, given: np.ndarray | None = None) -> list[Reading]:
+        """What the ruler reads in the model's clips of the prompts, begun with `given` where there is any; clip n has a
+        noise of its own."""
+        rows = self._share(range(len(prompts)))
+        clips = generate_batch(
+            self.pipe, [prompts[row] for row in rows], seeds=[1000 * seed + row for row in rows],
+            given=None if given is None else given[list(rows)], num_steps=self.extent.num_steps,
             guidance=self.extent.guidance, batch=self.extent.batch, progress=lambda rows: self._bar(rows, "generating"),
         )  # fmt: skip
+        return self.ranks.gather(self._read(clips))
+
+    def _rendered(self, rollouts: Sequence[Rollout]) -> tuple[Tensor, list[Reading]]:
+        """Pixels on the CPU, and what a perfect ruler would read in them."""
+        scenes = [rollout.scene for rollout in rollouts]
+        table, pixels, truth = label_table(scenes), [], []
+        for start in self._bar(range(0, len(rollouts), 16), "rendering"):
+            shown = render(list(rollouts[start : start + 16]), device=self.pipe.device)
+            labels = table.select(torch.arange(start, start + len(shown.pixels))).to(shown.body_index.device)
+            pixels.append(shown.pixels.cpu())
+            truth += true_readings(scenes[start : start + 16], shown.body_index, labels, self.vocabulary)
+        return torch.cat(pixels), truth
+
+    def _read(self, clips: np.ndarray | Tensor) -> list[Reading]:
+        readings = read(self.reader, clips)
+        for reading in readings:
+            # Here, where every rank does its share of it.
+            reading.doubled  # noqa: B018
+        return readings
+
+    def _share(self, items: Sequence) -> Sequence:
+        if len(items) < self.ranks.size:
+            raise ValueError(f"{len(items)} clips cannot be shared by {self.ranks.size} processes: ask for more clips")
+        return self.ranks.share(items)
 
     def _bar(self, items: Sequence, what: str):
         from tqdm.auto import tqdm

@@ -57,8 +57,15 @@ def edge_psnr(output: Tensor, reference: Tensor) -> Tensor:
     return 10 * torch.log10(255.0**2 / (reduce(error * mask, "b t h w -> b", "sum") / count))
 
 
-def codec_figures(output: Tensor, reference: Tensor, batch: int = 8) -> dict[str, Tensor]:
-    """PSNR, SSIM and PSNR at moving edges of N clips (N, T, H, W, 3) uint8, each (N,), computed `batch` at a time."""
+def codec_figures(
+    output: Tensor, reference: Tensor, batch: int = 8, device: torch.device | None = None
+) -> dict[str, Tensor]:
+    """PSNR, SSIM and PSNR at moving edges of N clips (N, T, H, W, 3) uint8, each (N,), computed `batch` at a time on
+    `device`, by default where the clips are."""
     measures = {"psnr": psnr, "ssim": ssim, "edge_psnr": edge_psnr}
-    pairs = list(zip(output.split(batch), reference.split(batch)))
-    return {name: torch.cat([measure(*pair) for pair in pairs]).cpu() for name, measure in measures.items()}
+    found = {name: [] for name in measures}
+    for pair in zip(output.split(batch), reference.split(batch)):
+        pair = [clips if device is None else clips.to(device) for clips in pair]
+        for name, measure in measures.items():
+            found[name].append(measure(*pair).cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}

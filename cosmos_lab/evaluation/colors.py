@@ -9,6 +9,8 @@ from cosmos_lab.evaluation.labels import BACKGROUND, PROP
 
 # Two pixels a cell: the grid on which the reader segments.
 CELL = 2
+# An object counts as visible in a pixel frame from this many pixels on.
+MIN_AREA = 12.0
 # Below this, a probability is the floor's noise and no part of an object.
 FAINT = 0.02
 # A color belongs to an object of the clip if it covers this many pixels in this many pixel frames. Of 281 objects in

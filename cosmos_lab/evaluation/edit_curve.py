@@ -17,6 +17,7 @@ from cosmos_lab.evaluation.report import Evaluation, Figure
 from cosmos_lab.pipelines.edit import edit
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.worlds.captions import caption
 from cosmos_lab.worlds.render import render
 
@@ -49,8 +50,9 @@ def measure_edits(
     folder: Path | str | None = None,
     extent: EditExtent | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
-    """Edit clips of known scenes with every strength and return the table; `folder` as in `evaluate`."""
+    """Edit clips of known scenes with every strength and return the table; `folder` and `ranks` as in `evaluate`."""
     folder, extent = Path(folder or find_folder("nano")), extent or EditExtent()
     reader = reader or load_reader(folder / "reader.safetensors", pipe.device)
     cases = edit_cases(read_references(folder / "eval", "familiar"), extent.edits)
@@ -67,7 +69,7 @@ def measure_edits(
               "reconstructed": reconstruct_batch(pipe, target).numpy()}  # fmt: skip
     known = {kind: judged(clips) for kind, clips in beside.items()}
     curve = {
-        strength: judged(edit_clips(pipe, cases, given.numpy(), strength, extent, progress))
+        strength: judged(edit_clips(pipe, cases, given.numpy(), strength, extent, progress, ranks))
         for strength in sorted(extent.strengths)
     }
     return Evaluation(
@@ -80,13 +82,18 @@ def measure_edits(
 
 
 def edit_clips(
-    pipe: Pipeline, cases: Sequence[EditCase], given: np.ndarray, strength: float, extent: EditExtent, progress: bool
-) -> np.ndarray:
-    """Every clip of `given` (N, T, H, W, 3) edited; edit n has a noise of its own, the same at every strength."""
+    pipe: Pipeline, cases: Sequence[EditCase], given: np.ndarray, strength: float, extent: EditExtent, progress: bool,
+    ranks: Ranks | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Every clip of `given` (N, T, H, W, 3) edited; edit n has a noise of its own, the same at every strength.
+    Each rank edits its share of them."""
     from tqdm.auto import tqdm
 
     made = []
-    for row, case in enumerate(tqdm(cases, desc=f"edits of {strength}", disable=not progress, leave=False)):
+    ranks = ranks or Ranks()
+    rows, quiet = ranks.share(range(len(cases))), not (progress and ranks.first)
+    for row in tqdm(rows, desc=f"edits of {strength}", disable=quiet, leave=False):
+        case = cases[row]
         options = {"num_steps": extent.num_steps, "guidance": extent.guidance, "seed": 1000 * extent.seed + row}
         shown = caption(case.before.scene, "dense") if extent.source_prompts else None
         clip = edit(
@@ -94,7 +101,7 @@ def edit_clips(
             progress=False, **options,
         )  # fmt: skip
         made.append(clip.frames)
-    return np.stack(made)
+    return np.stack(ranks.gather(made))
 
 
 def _table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ from cosmos_lab.evaluation.report import Evaluation, Figure
 from cosmos_lab.evaluation.ruler import bootstrap, position_errors
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.worlds.scene import Rollout
 
 
@@ -31,18 +32,20 @@ def evaluate(
     folder: Path | str | None = None,
     extent: Extent | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
     """Measure a model of the nano world and return its table.
 
     `folder` holds the reference sets (`eval/`) and the reader (`reader.safetensors`); by default the embedded ones.
+    Of several `ranks` each makes and reads its share of the clips, and all return the same table.
     Raises ValueError where they are missing.
     """
     folder = Path(folder or find_folder("nano"))
     reader = reader or load_reader(folder / "reader.safetensors", pipe.device)
     begun, extent = time.perf_counter(), extent or Extent()
-    runner = Runner(pipe, reader, folder / "eval", extent, progress)
+    runner = Runner(pipe, reader, folder / "eval", extent, progress, ranks)
     main = runner.group([("familiar", extent.prompts // 2), ("withheld", extent.prompts // 2)])
-    figures = [*_ruler_figures(main), *_codec_figures(main, extent.codec)]
+    figures = [*_ruler_figures(main), *_codec_figures(main, extent.codec, pipe.device)]
     text, details = _text_figures(runner, main)
     figures += text
     figures += _physics_figures(runner)
@@ -73,10 +76,10 @@ def _ruler_figures(group: Group) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _codec_figures(group: Group, number: int) -> list[Figure]:
+def _codec_figures(group: Group, number: int, device: torch.device) -> list[Figure]:
     # Every second clip or so, so that familiar and withheld scenes are both in.
     chosen = torch.linspace(0, len(group) - 1, min(number, len(group))).round().long()
-    measured = codec_figures(group.reconstructed[chosen], group.rendered[chosen])
+    measured = codec_figures(group.reconstructed[chosen], group.rendered[chosen], device=device)
     moving = measured["edge_psnr"][torch.isfinite(measured["edge_psnr"])]
     rows = (("PSNR", "decibel", measured["psnr"], 36.0), ("SSIM", "ratio", measured["ssim"], 0.97),
             ("PSNR at moving edges", "decibel", moving, -np.inf))  # fmt: skip
@@ -93,7 +96,7 @@ def _text_figures(runner: Runner, group: Group) -> tuple[list[Figure], dict[str,
     prompts = [case.asked for case in cases]
     tolerances = law_tolerances(group.readings["rendered"], cases)
     for seed in runner.extent.seeds:
-        group.readings[f"seed {seed}"] = runner.read(runner.generate(texts, seed))
+        group.readings[f"seed {seed}"] = runner.made(texts, seed)
     verdicts = {kind: _judge_all(readings, cases, tolerances, group) for kind, readings in group.readings.items()}
     model = [f"seed {seed}" for seed in runner.extent.seeds]
     figures = _obedience_figures(group, prompts, model) + _joint_figures(verdicts, cases, model)
@@ -177,7 +180,7 @@ def _physics_figures(runner: Runner) -> list[Figure]:
             continue
         group = runner.group([(name, number)])
         texts, _ = prompt_cases(group.rollouts, ("dense",))
-        made = runner.read(runner.generate(texts, runner.extent.seeds[0]))
+        made = runner.made(texts, runner.extent.seeds[0])
         for kind, readings in (group.readings | {"truth": group.truth, "model": made}).items():
             if name == "falls":
                 falls = all_falls(readings, group.rollouts)
@@ -240,7 +243,7 @@ def _continuation_figures(runner: Runner, group: Group) -> list[Figure]:
         texts = prompt_cases([group.rollouts[row] for row in rows], ("dense",))[0]
         given = group.rendered[rows][:, :num_given].numpy()
         clips = {
-            "model": runner.read(runner.generate(texts, runner.extent.seeds[0], given)),
+            "model": runner.made(texts, runner.extent.seeds[0], given),
             "rendered": [group.readings["rendered"][row] for row in rows],
             "reconstructed": [group.readings["reconstructed"][row] for row in rows],
         }

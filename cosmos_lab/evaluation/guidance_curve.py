@@ -12,6 +12,7 @@ from cosmos_lab.evaluation.reading import Reading
 from cosmos_lab.evaluation.report import Evaluation, Figure
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.runtime.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,12 @@ def measure_guidance(
     folder: Path | str | None = None,
     extent: GuidanceExtent | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
-    """Generate every prompt with every guidance and return one table; `folder` as in `evaluate`."""
+    """Generate every prompt with every guidance and return one table; `folder` and `ranks` as in `evaluate`."""
     folder, extent = Path(folder or find_folder("nano")), extent or GuidanceExtent()
     reader = reader or load_reader(folder / "reader.safetensors", pipe.device)
-    runner = Runner(pipe, reader, folder / "eval", extent.clips(), progress)
+    runner = Runner(pipe, reader, folder / "eval", extent.clips(), progress, ranks)
     group = runner.group([("familiar", extent.prompts // 2), ("withheld", extent.prompts // 2)])
     texts, cases = prompt_cases(group.rollouts, LENGTHS)
     prompts = [case.asked for case in cases]
@@ -54,7 +56,7 @@ def measure_guidance(
     figures = []
     for guidance in sorted(extent.guidances):
         runner.extent = replace(runner.extent, guidance=guidance)
-        made = kept(runner.read(runner.generate(texts, extent.seed)), prompts)
+        made = kept(runner.made(texts, extent.seed), prompts)
         figures += guidance_figures(guidance, made, known)
     return Evaluation(figures=tuple(figures), provenance=provenance(pipe, extent), details={"prompts": texts})
 

@@ -20,6 +20,7 @@ from cosmos_lab.evaluation.takes import kind_of, read_takes
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.long import long_video
 from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.worlds.captions import caption
 from cosmos_lab.worlds.render import render
 from cosmos_lab.worlds.scene import Rollout
@@ -119,8 +120,10 @@ def measure_long(
     folder: Path | str | None = None,
     extent: LongExtent | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
-    """Make long videos of simulated takes and return their table; `folder` as in `evaluate`."""
+    """Make long videos of simulated takes and return their table; `folder` and `ranks` as in `evaluate`."""
+    ranks = ranks or Ranks()
     folder, extent = Path(folder or find_folder("nano")), extent or LongExtent()
     reader = reader or load_reader(folder / "reader.safetensors", pipe.device)
     length = pipe.card.num_pixel_frames - extent.given
@@ -131,7 +134,7 @@ def measure_long(
     rendered, truth = _render(takes, total, reader, pipe.device)
     starts = [extent.given + chunk * length for chunk in range(extent.chunks + 1)]
     clips = {
-        "model": _make(pipe, takes, rendered, extent, progress),
+        "model": _make(pipe, takes, rendered, extent, progress and ranks.first, ranks),
         "rendered": rendered.numpy(),
         "reconstructed": _through_tokenizer(pipe, rendered, starts, extent.given),
         "cut": _cut(rendered.numpy(), starts),
@@ -155,20 +158,22 @@ def _render(
     return shown.pixels.cpu(), truth
 
 
-def _make(pipe: Pipeline, takes: Sequence[Rollout], rendered: Tensor, extent: LongExtent, progress: bool) -> np.ndarray:
+def _make(
+    pipe: Pipeline, takes: Sequence[Rollout], rendered: Tensor, extent: LongExtent, progress: bool, ranks: Ranks
+) -> np.ndarray:
     from tqdm.auto import tqdm
 
     options = {"num_steps": extent.num_steps, "guidance": extent.guidance, "progress": False}
     videos = []
-    for row, take in enumerate(tqdm(takes, desc="long videos", disable=not progress, leave=False)):
+    for row in tqdm(ranks.share(range(len(takes))), desc="long videos", disable=not progress, leave=False):
         # Chunk c takes seed + c: no two videos share a noise.
         seed = 1000 * extent.seed + 100 * row
         made = long_video(
-            pipe, rendered[row, : extent.given].numpy(), caption(take.scene, "dense"), num_chunks=extent.chunks,
+            pipe, rendered[row, : extent.given].numpy(), caption(takes[row].scene, "dense"), num_chunks=extent.chunks,
             num_conditional_frames=extent.given, seed=seed, **options,
         )  # fmt: skip
         videos.append(made.frames)
-    return np.stack(videos)
+    return np.stack(ranks.gather(videos))
 
 
 def _through_tokenizer(pipe: Pipeline, rendered: Tensor, starts: Sequence[int], given: int) -> np.ndarray:

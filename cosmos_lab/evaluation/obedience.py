@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosmos_lab.evaluation.permanence import is_doubled
 from cosmos_lab.evaluation.reading import Reading
 from cosmos_lab.worlds.captions import Caption
 from cosmos_lab.worlds.scene import Scene
@@ -55,7 +54,7 @@ def asked(scene: Scene, caption: Caption) -> Asked:
 
 def counted(reading: Reading) -> int:
     """How many objects the masks show: one for each color, one more for a color that is there twice."""
-    return sum(1 + is_doubled(reading, track) for track in reading.objects)
+    return len(reading.objects) + len(reading.doubled)
 
 
 def obeys(reading: Reading, prompt: Asked) -> dict[str, bool]:

@@ -10,9 +10,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from cosmos_lab.evaluation.colors import CELL
+from cosmos_lab.evaluation.colors import CELL, MIN_AREA
+from cosmos_lab.evaluation.doubles import usual_area
 from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP
-from cosmos_lab.evaluation.reading import MIN_AREA, Reading, Track
+from cosmos_lab.evaluation.reading import Reading, Track
 
 # Shares of an object's usual area: below the first it is gone, above the second it is there.
 GONE, THERE = 0.08, 0.25
@@ -36,14 +37,9 @@ def permanence_faults(reading: Reading, groups: Collection[str] = ()) -> tuple[s
         for last, gone in departures(backwards):
             if not is_explained(reading, backwards, last=last, gone=gone, backwards=True):
                 faults.append(f"{track.color} appears at pixel frame {len(track.area) - 1 - gone}")
-        if track.color not in groups and is_doubled(reading, track):
+        if track.color not in groups and track.color in reading.doubled:
             faults.append(f"{track.color} is there twice")
     return tuple(faults)
-
-
-def usual_area(track: Track) -> float:
-    """The area in pixels that an object shows when nothing covers it: a high quantile over its visible pixel frames."""
-    return float(np.quantile(track.area[track.visible], 0.8)) if track.visible.any() else 0.0
 
 
 def departures(track: Track) -> list[tuple[int, int]]:
@@ -114,40 +110,3 @@ def lasting_colors(classes: np.ndarray, first: int, second: int, besides: str) -
         for color, name in enumerate(COLOR_NAMES[:PROP])
         if name != besides and min((classes[first] == color).sum(), (classes[second] == color).sum()) >= least
     ]
-
-
-def is_doubled(reading: Reading, track: Track, min_pixel_frames: int = 3) -> bool:
-    """Whether a color shows two separate bodies, farther apart than an occluder in front of one could part them."""
-    radius = np.sqrt(np.maximum(track.area, 1e-6) / np.pi)
-    # Two bodies spread a mask wide; the exact search is only worth its time there.
-    suspects = np.flatnonzero(track.visible & (np.hypot(*track.spread.T) > 1.1 * radius))
-    if len(suspects) < min_pixel_frames:
-        return False
-    usual = np.sqrt(usual_area(track) / np.pi) / CELL
-    doubled = 0
-    for index in suspects:
-        labels = components(reading.classes[index] == COLOR_NAMES.index(track.color))
-        sizes = np.bincount(labels.ravel())[1:]
-        order = np.argsort(sizes)[::-1][:2]
-        if len(order) < 2 or sizes[order[1]] < max(MIN_AREA / CELL**2, 0.35 * np.pi * usual**2):
-            continue
-        centers = [np.argwhere(labels == label + 1).mean(axis=0) for label in order]
-        doubled += np.linalg.norm(centers[0] - centers[1]) > 2.5 * usual
-    return doubled >= min_pixel_frames
-
-
-def components(mask: np.ndarray) -> np.ndarray:
-    """Connected components (8 neighbors) of a mask (h, w): labels from 1 on, 0 outside.
-
-    Every cell takes the largest label in its neighborhood until nothing changes.
-    """
-    labels = np.pad(np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), 1)
-    inside = np.pad(mask, 1)
-    while True:
-        rows = np.maximum(np.maximum(labels[:-2], labels[2:]), labels[1:-1])
-        grown = np.maximum(np.maximum(rows[:, :-2], rows[:, 2:]), rows[:, 1:-1])
-        grown = np.where(inside, np.pad(grown, 1), 0)
-        if np.array_equal(grown, labels):
-            break
-        labels = grown
-    return np.unique(labels[1:-1, 1:-1], return_inverse=True)[1].reshape(mask.shape) + (0 if not mask.all() else 1)

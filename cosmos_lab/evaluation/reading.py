@@ -6,13 +6,15 @@ between two readings is never a difference of bookkeeping.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from cosmos_lab.evaluation.colors import CELL, object_mass, settle_colors
+from cosmos_lab.evaluation.colors import CELL, MIN_AREA, object_mass, settle_colors
+from cosmos_lab.evaluation.doubles import is_doubled
 from cosmos_lab.evaluation.labels import (
     BACKGROUND,
     COLOR_NAMES,
@@ -26,8 +28,7 @@ from cosmos_lab.evaluation.moves import camera_scores
 from cosmos_lab.evaluation.reader import Reader
 from cosmos_lab.worlds.scene import SHAPES, Scene
 
-# An object counts as visible in a pixel frame from 12 pixels on, and as present in a clip from 3 such pixel frames on.
-MIN_AREA = 12.0
+# An object counts as present in a clip if it is visible in this many pixel frames.
 MIN_PRESENCE = 3
 
 
@@ -117,6 +118,11 @@ class Reading:
         """
         return bool(self.objects) and self.certainty >= 0.6 and self.confidence["motion"] >= 0.4
 
+    @cached_property
+    def doubled(self) -> frozenset[str]:
+        """The colors that show two separate bodies; looked for once, since it takes longer than all other questions."""
+        return frozenset(track.color for track in self.objects if is_doubled(track, self.classes))
+
     def track(self, color: str) -> Track | None:
         """The track of a color, or None where the clip shows none."""
         return next((track for track in self.objects if track.color == color), None)
@@ -191,8 +197,10 @@ def _track(evidence: Evidence, index: int, color: int) -> Track:
 
 
 @torch.no_grad()
-def read(reader: Reader, pixels: np.ndarray | Tensor, batch: int = 8) -> list[Reading]:
-    """Read clips (B, T, H, W, 3) uint8 on the reader's device; one reading a clip, in order.
+def read(reader: Reader, pixels: np.ndarray | Tensor, batch: int | None = None) -> list[Reading]:
+    """Read clips (B, T, H, W, 3) uint8 on the reader's device, one reading a clip, in order.
+
+    `batch` of them are read at once, by default 32 on a GPU and 8 on a CPU.
 
     Raises ValueError for another shape or type, or a size other than the reader's.
     """
@@ -201,6 +209,7 @@ def read(reader: Reader, pixels: np.ndarray | Tensor, batch: int = 8) -> list[Re
         raise ValueError(f"clips to read are uint8 (B, T, H, W, 3), not {pixels.dtype} {tuple(pixels.shape)}")
     reader.eval()
     device = next(reader.parameters()).device
+    batch = batch or (32 if device.type == "cuda" else 8)
     center, scale = torch.tensor(list(VIEW_SCALES.values()), device=device).T
     readings = []
     for part in pixels.split(batch):

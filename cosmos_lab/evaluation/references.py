@@ -106,7 +106,10 @@ def _slim(scene: Scene) -> Scene:
 
 
 def pack_rollouts(rollouts: list[Rollout]) -> dict[str, np.ndarray]:
-    """Rollouts of equal length as arrays of small whole numbers; see `unpack_rollouts`."""
+    """Rollouts of equal length as arrays of small whole numbers; see `unpack_rollouts`. They are whole: ValueError for
+    one that begins in the middle of its motion, since its camera is not stored."""
+    if cut := next((rollout for rollout in rollouts if rollout.start), None):
+        raise ValueError(f"the clip of seed {cut.scene.seed} begins with pixel frame {cut.start}; store it from 0 on")
     story = [[_slim(rollout.scene).to_json(), rollout.fps, rollout.events] for rollout in rollouts]
     positions = np.concatenate([np.round(rollout.position / METRES) for rollout in rollouts], axis=1)
     turns = np.concatenate([np.round(rollout.quaternion / UNIT) for rollout in rollouts], axis=1)

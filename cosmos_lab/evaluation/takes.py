@@ -4,7 +4,6 @@ A pendulum swings on; the camera circles one at an even pace; a robot arm lifts 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from cosmos_lab.evaluation.references import FIRST_SEED, pack_rollouts, read_references
 from cosmos_lab.files import whole
-from cosmos_lab.worlds import camera
+from cosmos_lab.worlds.lasting import circled, run_on
 from cosmos_lab.worlds.scene import Rollout, Scene
 
 NAME, NUMBER = "takes", 12
@@ -35,7 +34,6 @@ def draw_takes(number: int) -> list[Rollout]:
 
 def _stream(kind: str) -> Iterator[Rollout]:
     from cosmos_lab.worlds.families import sample_rollout, well_framed
-    from cosmos_lab.worlds.physics import simulate
 
     family = "arm" if kind == "arm" else "pendulum"
     for seed in count(_FIRST_SEED + 1_000_000 * KINDS.index(kind)):
@@ -45,30 +43,9 @@ def _stream(kind: str) -> Iterator[Rollout]:
             continue  # a seed that finds no scene of this family
         moves = scene.motion == "lift" or scene.motion.startswith("swing")
         if moves and (scene.camera == "static" or scene.camera.startswith("orbit")) and kind_of(scene) == kind:
-            take = circled(simulate(_repeating(scene), NUM_PIXEL_FRAMES))
+            take = run_on(scene, NUM_PIXEL_FRAMES)
             if kind == "orbit" or well_framed(take):
                 yield take
-
-
-def _repeating(scene: Scene) -> Scene:
-    """The scene whose arm, if it has one, runs its path forward and back again and again."""
-    path = scene.initial.get("control")
-    if path is None:
-        return scene
-    back_and_forth = np.abs((np.arange(NUM_PIXEL_FRAMES) + len(path) - 1) % (2 * len(path) - 2) - (len(path) - 1))
-    return replace(scene, initial=scene.initial | {"control": [path[row] for row in back_and_forth]})
-
-
-def circled(take: Rollout) -> Rollout:
-    """The take with a camera that, where it orbits, keeps on: the angle of an orbit in two seconds, evenly."""
-    if not take.scene.camera.startswith("orbit"):
-        return take
-    length, sign = len(take.position), 1 if take.scene.camera.endswith("right") else -1
-    eye, target = camera.path("static", take.scene.initial["view"], length)
-    angle = sign * camera.ORBIT * (np.arange(length) / (2 * take.fps) - 0.5)
-    cos, sin = np.cos(angle), np.sin(angle)
-    x, y, z = (eye - target).T
-    return replace(take, eye=target + np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1), target=target)
 
 
 def write_takes(folder: Path | str, number: int = NUMBER) -> Path:

@@ -5,8 +5,8 @@ Nothing is stored but seeds: the same seeds give the same clips on every machine
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder
 from cosmos_lab.train.meanings import meaning_of
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.captions import describe
@@ -33,7 +33,9 @@ CAPTION_COUNTS = {"short": 2, "sentence": 3, "dense": 3}
 class ClipSource:
     """Which clips: `count` seeds from `first_seed` on, simulated by `workers` processes.
 
-    With `minutes`, rendering stops after that long and the clips made so far are all there are.
+    With `minutes`, rendering stops that long after the first pictures, and the clips made so far are all there are.
+    `odds` are those of the scene families that are drawn more or less often than others; a share `later` of the clips
+    begins in the middle of a motion.
     """
 
     count: int
@@ -41,6 +43,8 @@ class ClipSource:
     split: str = "train"
     workers: int = 2
     minutes: float = float("inf")
+    odds: Mapping[str, float] = field(default_factory=dict)
+    later: float = 0.0
 
     def part(self, ranks: Ranks) -> "ClipSource":
         """This rank's share: equally many seeds, none in common with another rank."""
@@ -103,10 +107,11 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
     body_index = torch.empty(source.count, 33, 112, 192, dtype=torch.int8, device=device)
     seeds = range(source.first_seed, source.first_seed + source.count)
     bar = tqdm(total=source.count, desc="rendering", disable=not (progress and ranks.first), mininterval=5)
-    done, told, begun = [], [], time.monotonic()
+    done, told, begun = [], [], None
     # Captions take a third of the time of simulation, hence a third of the processes.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
-        simulated = simulate_many(seeds, split=source.split, workers=source.workers)
+        simulated = simulate_many(seeds, split=source.split, workers=source.workers, odds=source.odds,
+                                  later=source.later)
         for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
             told.append(tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],)))
             shown = render(batch, device=device, compile=device.type == "cuda")
@@ -114,6 +119,8 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
             pixels[place], body_index[place] = shown.pixels, shown.body_index
             done += batch
             bar.update(len(batch))
+            # Before the first pictures are done, processes start, the first scenes are simulated, kernels are compiled.
+            begun = begun or time.monotonic()
             if time.monotonic() - begun > 60 * source.minutes:
                 break
         captions, meanings = zip(*(pair for future in told for pair in future.get()))
@@ -133,4 +140,5 @@ def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 1
     ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
     tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
                         for rows in (ids, pool.meanings))
-    return LatentBank(latents=latents, tokens=tokens, meanings=meanings)
+    later = torch.tensor([rollout.start > 0 for rollout in pool.rollouts], device=device)
+    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train.optimizers import make_optimizers
-from cosmos_lab.train.ranks import Ranks
 
 OPTIMIZERS = ("adamw", "muon")
 LossFunction = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float | Tensor]]]

@@ -26,13 +26,13 @@ from cosmos_lab.nn.block import Block
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
 from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weights
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
 from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.meanings import MeaningHead
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
-from cosmos_lab.train.states import StateHead, state_bank
+from cosmos_lab.train.states import StateHead, object_bank, state_bank
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.train.tokenizer import (
     compile_blocks,
@@ -41,7 +41,7 @@ from cosmos_lab.train.tokenizer import (
     tokenizer_loss,
     uncompiled,
 )
-from cosmos_lab.train.world_model import WorldRecipe, caption_shuffle_ratio, world_loss
+from cosmos_lab.train.world_model import LatentBank, WorldRecipe, caption_shuffle_ratio, world_loss
 from cosmos_lab.worlds.captions import corpus
 
 # Seeds that no training clip uses: the held-out clips of every stage.
@@ -51,7 +51,8 @@ TOLD_HELD_OUT = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where a stage reads and writes, on how many clips it trains, and how long."""
+    """Where a stage reads and writes, on how many clips it trains, and how long; `world` but for its batch, and the
+    fields after it, are what single stages are asked for."""
 
     folder: Path
     source: ClipSource
@@ -59,8 +60,7 @@ class Stage:
     ranks: Ranks
     batch: int
     compile: bool = True
-    state_weight: float = 0.0
-    meaning_weight: float = 0.0
+    world: WorldRecipe = WorldRecipe()
     latent_noise: float = 0.1
     keep_latents: bool = False
     reader_clips: int = ReaderRecipe.clips
@@ -130,8 +130,7 @@ def train_stage(name: str, stage: Stage, pool: Pool | None, held_out: Pool | Non
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
     if name == "world":
-        recipe = WorldRecipe(batch=stage.batch, state_weight=stage.state_weight, meaning_weight=stage.meaning_weight)
-        return train_world_stage(stage, pool, held_out, recipe)
+        return train_world_stage(stage, pool, held_out, replace(stage.world, batch=stage.batch))
     return train_reader_stage(stage, pool, ReaderRecipe(batch=stage.batch, clips=stage.reader_clips))
 
 
@@ -187,14 +186,19 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     return figures
 
 
+def world_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, recipe: WorldRecipe) -> LatentBank:
+    """A pool as the world model learns it: latents, tokens, and what the recipe asks for besides."""
+    return replace(latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
+                   objects=object_bank(pool) if recipe.object_weight else None)
+
+
 def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
     """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
-    validation, bank = latent_bank(held_out, vae, text), latent_bank(pool, vae, text)
+    validation, bank = latent_bank(held_out, vae, text), world_bank(pool, vae, text, recipe)
     dit = build_dit(stage.folder, stage.ranks)
     modules = nn.ModuleDict({"dit": dit, "text": text})
     if recipe.state_weight:
-        bank = replace(bank, states=state_bank(pool))
         modules["states"] = StateHead(dit.config.width, dit.blocks[recipe.state_block]).to(stage.ranks.device)
     if recipe.meaning_weight:
         modules["meanings"] = build_meanings(stage.folder, text)

@@ -17,9 +17,9 @@ from cosmos_lab.evaluation.labels import PROP, VIEW_SCALES, LabelTable, dense_ta
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, ReaderOutput
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.checkpoints import load_weights
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train.clips import ClipSource, Pool, render_pool
 from cosmos_lab.train.loop import LossFunction, Plan, Training, train
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.tokenizer import as_video, draw_disturbance, perturb
 from cosmos_lab.worlds.split import is_withheld
 

@@ -6,10 +6,10 @@ arXiv 2410.06940) align such tokens with a pretrained encoder for the same reaso
 """
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from cosmos_lab.evaluation.labels import COLOR_NAMES, dense_targets, label_table
+from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP, dense_targets, label_table
 from cosmos_lab.nn.layers import Linear, RMSNorm
 from cosmos_lab.train.clips import Pool
 from cosmos_lab.worlds.scene import SHAPES
@@ -17,6 +17,8 @@ from cosmos_lab.worlds.scene import SHAPES
 # Pixels of a token's side: 8 of the tokenizer, times the patch of 2.
 TOKEN_SIDE = 16
 PIXEL_FRAMES_PER_LATENT = 4
+# A token counts as an object's from this share of its pixels on.
+LEAST_SHARE = 0.02
 SIZES = [len(COLOR_NAMES), len(SHAPES)]
 
 
@@ -31,6 +33,23 @@ def state_bank(pool: Pool, batch: int = 16) -> Tensor:
         last = pool.body_index[part, ::PIXEL_FRAMES_PER_LATENT]
         shares.append(torch.cat(dense_targets(last, labels, cell=TOKEN_SIDE), dim=2).half())
     return torch.cat(shares)
+
+
+@torch.no_grad()
+def object_bank(pool: Pool, batch: int = 64) -> Tensor:
+    """Which tokens objects touch, (N, T, h, w) bool: within any of the pixel frames that a latent frame stands for."""
+    touched = []
+    for start in range(0, len(pool.rollouts), batch):
+        part = slice(start, start + batch)
+        colors = label_table([rollout.scene for rollout in pool.rollouts[part]]).color_of_body
+        is_object = (colors < PROP).to(pool.body_index.device)
+        at = pool.body_index[part].long() % colors.shape[1]
+        there = is_object.gather(1, at.flatten(1)).view(at.shape)
+        cells = reduce(there.float(), "b k (h i) (w j) -> b k h w", "mean", i=TOKEN_SIDE, j=TOKEN_SIDE) > LEAST_SHARE
+        # The first latent frame stands for one pixel frame, every other for several.
+        rest = reduce(cells[:, 1:].float(), "b (t k) h w -> b t h w", "max", k=PIXEL_FRAMES_PER_LATENT)
+        touched.append(torch.cat([cells[:, :1], rest > 0], dim=1))
+    return torch.cat(touched)
 
 
 class StateHead(nn.Module):

@@ -5,13 +5,17 @@ Rectified flow: with t = sigma / (1 + sigma), the network sees (1 - t) x0 + t ep
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from cosmos_lab.train.capture import Captured
 from cosmos_lab.train.loop import LossFunction
 
+# Latent rows and columns of a token.
+TOKEN_PATCH = 2
 # Predict2's noise level of conditional latent frames, as t.
 CONDITIONAL_TIME = 1e-4 / (1 + 1e-4)
 
@@ -26,7 +30,8 @@ class WorldRecipe:
     clips, by turn those of `short`: (latent frames, how many times as many clips); 1 latent frame is a picture. With
     `state_weight` above 0, the tokens after block `state_block` also have to say what stands where
     (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to say what its caption
-    means (`train/meanings.py`).
+    means (`train/meanings.py`). The flow's error counts 1 + `object_weight` times on tokens that objects touch: they
+    are few, and what a prompt is about. Clips from the middle of a motion always have 2 clean latent frames.
     """
 
     batch: int = 128
@@ -41,10 +46,13 @@ class WorldRecipe:
     state_weight: float = 0.0
     state_block: int = 4
     meaning_weight: float = 0.0
+    object_weight: float = 0.0
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
             raise ValueError(f"the odds of 0, 1, 2 conditional latent frames must add up to 1, not {self.conditional}")
+        if not 0 <= self.object_weight < float("inf"):
+            raise ValueError(f"object_weight is 0 or more, not {self.object_weight}")
         if any(length == 2 or length < 1 or times < 1 for length, times in self.short):
             raise ValueError(f"short clips have 1 latent frame, or 3 and more (2 may be given): not {self.short}")
 
@@ -61,22 +69,51 @@ class LatentBank:
     """Encoded clips: normalised `latents` (N, C, T, h, w) and `tokens` (N, captions, length), 0 past a text's end.
 
     `meanings` (N, captions, questions): what each caption says (`train/meanings.py`). `states`
-    (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers.
+    (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers. `objects`
+    (N, T, h / 2, w / 2) bool: which tokens objects touch. `later` (N,) bool: which clips begin in mid-motion.
     """
 
     latents: Tensor
     tokens: Tensor
     meanings: Tensor | None = None
     states: Tensor | None = None
+    objects: Tensor | None = None
+    later: Tensor | None = None
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Random clips, each with one of its captions, with what that says and with their states."""
-        device = self.latents.device
-        chosen = torch.randint(len(self.latents), (count,), generator=generator, device=device)
+    def draw(self, count: int, generator: torch.Generator, beginnings: bool = False) -> "Drawn":
+        """Random clips, each with one of its captions; with `beginnings` none from the middle of a motion."""
+        device, among = self.latents.device, self._beginning if beginnings else None
+        number = len(self.latents) if among is None else len(among)
+        chosen = torch.randint(number, (count,), generator=generator, device=device)
+        chosen = chosen if among is None else among[chosen]
         which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
-        states = None if self.states is None else self.states[chosen].float()
-        meanings = None if self.meanings is None else self.meanings[chosen, which]
-        return self.latents[chosen].float(), self.tokens[chosen, which].long(), meanings, states
+        parts = {name: getattr(self, name) for name in ("states", "objects", "later")}
+        parts = {name: None if part is None else part[chosen] for name, part in parts.items()}
+        return Drawn(
+            latents=self.latents[chosen].float(), tokens=self.tokens[chosen, which].long(),
+            meanings=None if self.meanings is None else self.meanings[chosen, which], **parts,
+        )  # fmt: skip
+
+    @cached_property
+    def _beginning(self) -> Tensor | None:
+        """The clips that begin as their scenes do; None where all do. Asked for once: the GPU has to be waited for."""
+        if self.later is None or not self.later.any():
+            return None
+        if self.later.all():
+            raise ValueError("all clips begin in the middle of a motion: pictures are taken from the others; add some")
+        return (~self.later).nonzero()[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What a step trains on: B clips of a bank, one caption of each; `later` (B,) bool."""
+
+    latents: Tensor
+    tokens: Tensor
+    meanings: Tensor | None
+    states: Tensor | None
+    objects: Tensor | None
+    later: Tensor | None
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:
@@ -89,8 +126,10 @@ def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Te
     return torch.sigmoid(torch.where(use_extreme, extreme, log_sigma))
 
 
-def draw_mask(recipe: WorldRecipe, latents: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, 1, T, 1, 1): 1 on clean latent frames. Single-frame batches have none."""
+def draw_mask(
+    recipe: WorldRecipe, latents: Tensor, generator: torch.Generator, later: Tensor | None = None
+) -> Tensor:
+    """(B, 1, T, 1, 1): 1 on clean latent frames, 2 of them where `later` (B,). Single-frame batches have none."""
     batch, _, length, _, _ = latents.shape
     if length == 1:
         return latents.new_zeros(batch, 1, 1, 1, 1)
@@ -98,29 +137,40 @@ def draw_mask(recipe: WorldRecipe, latents: Tensor, generator: torch.Generator) 
     drawn = torch.rand(batch, generator=generator, device=latents.device)
     # Comparisons, not a table of odds: a tensor made from Python's numbers halts the CPU until the GPU is done.
     count = (drawn >= none).int() + (drawn >= none + one).int()
+    count = count if later is None else count.masked_fill(later, 2)
     clean = torch.arange(length, device=latents.device)[None] < count[:, None]
     return clean[:, None, :, None, None].to(latents.dtype)
 
 
-def flow_error(dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared velocity error of each clip over its noisy latent frames, (B,)."""
+def flow_error(
+    dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor,
+    weight: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Mean squared velocity error of each clip over its noisy latent frames, (B,); `weight`, which broadcasts to
+    (B, 1, T, H, W), is that of each place in the mean."""
     at = t[:, None, None, None, None]
     seen = mask * latents + (1 - mask) * ((1 - at) * latents + at * noise)
     times = torch.where(mask[:, 0, :, 0, 0] > 0, torch.full_like(t, CONDITIONAL_TIME)[:, None], t[:, None])
     whole_mask = mask.expand(-1, -1, -1, *latents.shape[3:])
     with torch.autocast(latents.device.type, dtype=torch.bfloat16):
         velocity = dit(seen, times, text, condition_mask=whole_mask)
-    error = (velocity.float() - (noise - latents)).square() * (1 - mask)
-    return error.sum(dim=(1, 2, 3, 4)) / (1 - mask).expand_as(error).sum(dim=(1, 2, 3, 4))
+    counts = 1 - mask if weight is None else (1 - mask) * weight
+    error = (velocity.float() - (noise - latents)).square() * counts
+    return error.sum(dim=(1, 2, 3, 4)) / counts.expand_as(error).sum(dim=(1, 2, 3, 4))
+
+
+def place_weight(objects: Tensor, gain: float) -> Tensor:
+    """1 on the background, 1 + gain on tokens that objects touch: (B, T, h, w) -> (B, 1, T, H, W)."""
+    return 1 + gain * repeat(objects, "b t h w -> b 1 t (h i) (w j)", i=TOKEN_PATCH, j=TOKEN_PATCH)
 
 
 def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) -> LossFunction:
     """The loss over a bank of encoded clips; `modules` holds "dit", "text" and, for `state_weight`, "states"."""
 
     def measure(
-        latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor, *states: Tensor
+        latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor, weight: Tensor, *states: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        error = flow_error(modules["dit"], latents, text, t, mask, noise).mean()
+        error = flow_error(modules["dit"], latents, text, t, mask, noise, weight).mean()
         if not states:
             return error, {}
         state_error = modules["states"](*states)
@@ -131,19 +181,23 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
         length, count = recipe.clips(step)
-        latents, tokens, meanings, states = bank.draw(count, generator)
+        drawn = bank.draw(count, generator, beginnings=length == 1)
         # The tokenizer is causal: the first latent frames are those of the clip's beginning alone.
-        latents = latents[:, :, :length]
+        latents = drawn.latents[:, :, :length]
+        heard = drawn.tokens != 0
         with torch.autocast(latents.device.type, dtype=torch.bfloat16):
-            text = modules["text"](tokens, tokens != 0)
+            text = modules["text"](drawn.tokens, heard)
         keep = torch.rand(len(text), 1, 1, generator=generator, device=text.device) >= recipe.text_dropout
         noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-        t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator)
-        known = [states[:, : latents.shape[2]]] if recipe.state_weight else []
-        total, figures = captured(latents, text * keep, t, mask, noise, *known)
+        t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator, drawn.later)
+        weight = latents.new_ones(1, 1, 1, 1, 1)
+        if recipe.object_weight:
+            weight = place_weight(drawn.objects[:, : latents.shape[2]].float(), recipe.object_weight)
+        known = [drawn.states[:, : latents.shape[2]].float()] if recipe.state_weight else []
+        total, figures = captured(latents, text * keep, t, mask, noise, weight, *known)
         if not recipe.meaning_weight:
             return total, figures
-        meaning_error = modules["meanings"].error(text, tokens != 0, meanings)
+        meaning_error = modules["meanings"].error(text, heard, drawn.meanings)
         return total + recipe.meaning_weight * meaning_error, figures | {"meaning": meaning_error.detach()}
 
     return loss
@@ -156,7 +210,8 @@ def caption_shuffle_ratio(modules: nn.ModuleDict, bank: LatentBank, seed: int = 
     A ratio of 1 means that the model does not listen; measured where words matter most, at t = 0.8.
     """
     generator = torch.Generator(device=bank.latents.device).manual_seed(seed)
-    latents, tokens, *_ = bank.draw(128, generator)
+    drawn = bank.draw(128, generator)
+    latents, tokens = drawn.latents, drawn.tokens
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     t, mask = latents.new_full((len(latents),), 0.8), latents.new_zeros(len(latents), 1, latents.shape[2], 1, 1)
     with torch.autocast(latents.device.type, dtype=torch.bfloat16):

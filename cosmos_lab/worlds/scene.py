@@ -133,7 +133,7 @@ class Rollout:
     `position` (T, N, 3) metres, world axes: x to the right of the default camera, y away from it, z up, the floor at
     z = 0. `quaternion` (T, N, 4) as (w, x, y, z), unit length, body to world. `eye` and `target` (T, 3) metres,
     `field_of_view` degrees, vertical. `fps` pixel frames per second. `events` lists (seconds, kind, body, body), for
-    instance a contact.
+    instance a contact. A clip from the middle of a motion begins with pixel frame `start` of its simulation.
     """
 
     scene: Scene
@@ -144,6 +144,7 @@ class Rollout:
     field_of_view: float = 38.0
     fps: float = 16.0
     events: tuple = ()
+    start: int = 0
 
     def track(self, name: str) -> np.ndarray:
         """Positions (T, 3) of one body, in metres."""
@@ -151,14 +152,14 @@ class Rollout:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for `numpy.savez` or safetensors (no pickle): poses in float32, the rest as UTF-8 bytes."""
-        story = json.dumps([self.scene.to_json(), self.field_of_view, self.fps, self.events])
+        story = json.dumps([self.scene.to_json(), self.field_of_view, self.fps, self.events, self.start])
         poses = {name: getattr(self, name).astype(np.float32) for name in ("position", "quaternion", "eye", "target")}
         return poses | {"story": np.frombuffer(story.encode(), dtype=np.uint8).copy()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Rollout":
         """The rollout that `to_arrays` took apart; poses come back in float64, rounded to float32."""
-        scene, field_of_view, fps, events = json.loads(np.asarray(arrays["story"]).tobytes().decode())
+        scene, field_of_view, fps, events, start = json.loads(np.asarray(arrays["story"]).tobytes().decode())
         poses = {
             name: np.asarray(arrays[name], dtype=np.float64) for name in ("position", "quaternion", "eye", "target")
         }
@@ -167,5 +168,6 @@ class Rollout:
             field_of_view=field_of_view,
             fps=fps,
             events=tuple(tuple(event) for event in events),
+            start=start,
             **poses,
         )

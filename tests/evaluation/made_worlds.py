@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from cosmos_lab.evaluation.colors import MIN_AREA
 from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES, PROP
-from cosmos_lab.evaluation.reading import MIN_AREA, Reading, Track
+from cosmos_lab.evaluation.reading import Reading, Track
 from cosmos_lab.worlds import camera
 from cosmos_lab.worlds.scene import SIZES, Body, Rollout, Scene
 

@@ -173,8 +173,9 @@ def test_the_ruler_tells_rendered_edits_from_their_inputs():
     assert not any(found.shown for found in judged(given, before)) and point(judged(given, before)).change == 0
 
 
-def test_the_record_is_of_these_weights():
-    record, whole = (Evaluation.load(NANO / f"{name}.json") for name in ("editing", "evaluation"))
+@pytest.mark.parametrize("name", ["editing", "editing_gentle"])
+def test_the_record_is_of_these_weights(name):
+    record, whole = (Evaluation.load(NANO / f"{name}.json") for name in (name, "evaluation"))
     assert record.provenance["weights"] == whole.provenance["weights"]
     curve = record.details["curve"]
     assert curve["unedited"]["all"]["shown"] == 0 and curve["rendered"]["all"]["shown"] > 0.8

@@ -1,18 +1,22 @@
 """Batches equal single calls, and the whole evaluation runs on a random network, offline and without a simulator."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+import torch.multiprocessing as mp
 from made_worlds import drop
 from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
 
 from cosmos_lab.cli import main
 from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
-from cosmos_lab.evaluation.clips import Extent
+from cosmos_lab.evaluation.clips import Extent, Runner
 from cosmos_lab.evaluation.evaluate import all_falls, evaluate
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, save_reader
 from cosmos_lab.evaluation.references import SETS, pack_rollouts
 from cosmos_lab.evaluation.report import Evaluation
+from cosmos_lab.runtime.ranks import Ranks
 
 PROMPTS = ["a red ball rolls to the left", "a blue box rolls to the right", "a green ball rolls to the left"]
 
@@ -63,10 +67,15 @@ def folder(tmp_path_factory):
     return made
 
 
+def small_evaluation(model, folder, save_path):
+    """The command that measures a few clips in a single step, one at a time."""
+    return ["evaluate", str(model), "--folder", str(folder), "--prompts", "4", "--falls", "0", "--rolls", "0",
+            "--codec_clips", "2", "--num_steps", "1", "--seeds", "0", "--batch", "1", "--quiet", "--device", "cpu",
+            "--save_path", str(save_path)]  # fmt: skip
+
+
 def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, capsys):  # noqa: F811
-    command = ["evaluate", str(random_nano), "--folder", str(folder), "--prompts", "4", "--falls", "0", "--rolls", "0",
-               "--codec_clips", "2", "--num_steps", "1", "--seeds", "0", "--quiet"]  # fmt: skip
-    assert main([*command, "--save_path", str(tmp_path / "evaluation.json"), "--device", "cpu"]) == 0
+    assert main(small_evaluation(random_nano, folder, tmp_path / "evaluation.json")) == 0
     found = Evaluation.load(tmp_path / "evaluation.json")
     names = [figure.name for figure in found.figures]
     for name in (
@@ -79,6 +88,26 @@ def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, c
     assert "tokenizer: PSNR" in capsys.readouterr().out and found.provenance["extent"]["prompts"] == 4
     # Random weights draw noise: no clip can be read as what its prompt asks for.
     assert found.figure("joint: all").value == 0 and found.figure("tokenizer: PSNR").met is False
+    mp.spawn(_one_of_two, args=(small_evaluation(random_nano, folder, tmp_path / "shared.json"),), nprocs=2)
+    shared = Evaluation.load(tmp_path / "shared.json")
+    assert [figure.name for figure in shared.figures] == names
+    # Other batches of reconstructions take other kernels: a level of rounding.
+    for one, two in zip(found.figures, shared.figures):
+        assert two.number == one.number and two.value == pytest.approx(one.value, rel=1e-3, abs=1e-6, nan_ok=True)
+
+
+def _one_of_two(rank, command):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29543"}
+    assert main(command) == 0
+
+
+def test_shares_come_back_in_their_order():
+    items = list(range(7))
+    shares = [Ranks(rank=rank, size=3).share(items) for rank in range(3)]
+    assert sorted(sum(shares, [])) == items and max(map(len, shares)) - min(map(len, shares)) == 1
+    assert Ranks().gather(items) is items
+    with pytest.raises(ValueError, match="2 clips cannot be shared by 3 processes"):
+        Runner(None, Reader(ReaderConfig.default()), None, Extent(), False, Ranks(size=3))._share([1, 2])
 
 
 def test_missing_references_are_named(random_nano, tmp_path, capsys):  # noqa: F811

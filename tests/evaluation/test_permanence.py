@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_worlds import paint, reading, track
 
-from cosmos_lab.evaluation.permanence import components, departures, grown, permanence_faults
+from cosmos_lab.evaluation.doubles import components
+from cosmos_lab.evaluation.permanence import departures, grown, permanence_faults
 
 LENGTH = 12
 RADIUS = 4

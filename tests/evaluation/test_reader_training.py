@@ -11,9 +11,9 @@ from made_worlds import drop
 from cosmos_lab.evaluation.labels import dense_targets, label_table
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig
 from cosmos_lab.runtime.checkpoints import save_weights
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train.clips import Pool
 from cosmos_lab.train.loop import Plan
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.reader import (
     ReaderPool,
     ReaderRecipe,

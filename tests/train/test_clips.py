@@ -1,15 +1,16 @@
 """Training clips: disjoint shares, nothing lost on the way, captions in step with their clips."""
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 from einops import rearrange
 
 from cosmos_lab.evaluation.codec import ssim
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 from cosmos_lab.train.clips import CAPTION_COUNTS, ClipSource, alike, captions_of, latent_bank, render_pool
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.tokenizer import (
     as_video,
     edge_weight,
@@ -51,6 +52,8 @@ def test_a_pool_and_its_bank_stay_in_step():
     assert bank.latents.shape == (2, 16, 9, 14, 24) and bank.tokens.shape == (2, sum(CAPTION_COUNTS.values()), 128)
     # bf16 latents of two clips: unit variance to a few percent.
     assert torch.allclose(bank.latents.float().std(dim=(0, 2, 3, 4)), torch.ones(16), atol=0.05)
+    cut = replace(pool, rollouts=[pool.rollouts[0], replace(pool.rollouts[1], start=5)])
+    assert bank.later.tolist() == [False, False] and latent_bank(cut, vae, text).later.tolist() == [False, True]
     told = captions_of([pool.rollouts[1].scene])
     assert torch.equal(bank.tokens[1].long(), text.tokenize([caption for caption, _ in told]).ids)
     assert bank.meanings[1].tolist() == [meaning for _, meaning in told]

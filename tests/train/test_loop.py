@@ -8,8 +8,8 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
+from cosmos_lab.runtime.ranks import Ranks, join
 from cosmos_lab.train.loop import Plan, Training, train
-from cosmos_lab.train.ranks import Ranks, join
 
 TARGET = torch.tensor([[1.0, -2.0, 0.5]])
 

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from cosmos_lab.cli import train
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import save_weights
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train import nano
 from cosmos_lab.train.clips import ClipSource
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.nano import Stage
-from cosmos_lab.train.ranks import Ranks
 
 
 def parsed(*words):
@@ -75,9 +75,28 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
 
 
 def test_flags_of_tokenizer_and_world_reach_their_stage():
-    flags = ("--keep_latents", "--latent_noise", "0.02", "--state_weight", "0.2", "--meaning_weight", "0.5")
-    args = parsed("tokenizer", *flags)
-    stage = train._stage(args, 0, "tokenizer", ClipSource(count=4), Ranks())
-    assert (stage.keep_latents, stage.latent_noise, stage.state_weight, stage.meaning_weight) == (True, 0.02, 0.2, 0.5)
-    plain = train._stage(parsed("tokenizer"), 0, "tokenizer", ClipSource(count=4), Ranks())
-    assert (plain.keep_latents, plain.latent_noise, plain.state_weight, plain.meaning_weight) == (False, 0.1, 0.0, 0.0)
+    flags = ("--keep_latents", "--latent_noise", "0.02", "--state_weight", "0.2", "--meaning_weight", "0.5",
+             "--object_weight", "4")  # fmt: skip
+    for words, kept, noise, weights in ((flags, True, 0.02, (0.2, 0.5, 4.0)), ((), False, 0.1, (0.0, 0.0, 0.0))):
+        stage = train._stage(parsed("world", *words), 0, "world", ClipSource(count=4), Ranks())
+        recipe = stage.world
+        assert (stage.keep_latents, stage.latent_noise) == (kept, noise)
+        assert (recipe.state_weight, recipe.meaning_weight, recipe.object_weight) == weights
+
+
+@pytest.mark.parametrize("words, said", [
+    (("world", "reader", "--later", "0.1"), "--later is for the stage world alone, not world, reader"),
+    (("world", "--later", "1.5"), "--later is a share of the clips"),
+    (("world", "--family_odds", "sky=2"), "odds are numbers from 0 on"),
+    (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),
+])  # fmt: skip
+def test_clips_that_cannot_be_drawn_are_refused_before_any_work(words, said):
+    with pytest.raises(ValueError, match=said):
+        train.run(parsed(*words))
+
+
+def test_odds_are_read_from_the_command_line(capsys):
+    assert parsed("world", "--family_odds", "fall=2", "tower=1.5").family_odds == [("fall", 2.0), ("tower", 1.5)]
+    with pytest.raises(SystemExit):
+        parsed("world", "--family_odds", "fall")
+    assert "'fall' is no FAMILY=ODDS, such as fall=2" in capsys.readouterr().err

@@ -6,9 +6,9 @@ from torch import nn
 
 from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES
 from cosmos_lab.nn.dit import DiT, DiTConfig
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train.clips import ClipSource, render_pool
-from cosmos_lab.train.ranks import Ranks
-from cosmos_lab.train.states import SIZES, StateHead, state_bank
+from cosmos_lab.train.states import LEAST_SHARE, SIZES, StateHead, object_bank, state_bank
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe, world_loss
 
 
@@ -31,6 +31,19 @@ def test_a_token_holds_the_shares_of_its_pixels(pool):
     same = [i for i in red if pool.rollouts[clip].scene.bodies[i].color == COLOR_NAMES[color]]
     whole = torch.isin(pool.body_index[clip, ::4], torch.tensor(same, dtype=torch.int8)).float().mean()
     assert colors[clip, :, color].mean().item() == pytest.approx(whole.item(), abs=1e-4) and whole > 0
+
+
+def test_a_token_is_an_objects_if_one_touches_it_in_any_of_its_pixel_frames(pool):
+    touched = object_bank(pool)
+    assert len({len(rollout.scene.bodies) for rollout in pool.rollouts}) == 2
+    assert touched.shape == (2, 9, 7, 12) and 0.02 < touched.float().mean() < 0.6
+    for clip, rollout in enumerate(pool.rollouts):
+        objects = [i for i, body in enumerate(rollout.scene.bodies) if body.role == "object"]
+        there = torch.isin(pool.body_index[clip], torch.tensor(objects, dtype=torch.int8)).float()
+        share = there.view(33, 7, 16, 12, 16).mean(dim=(2, 4))
+        for latent_frame in range(9):
+            frames = slice(max(0, 4 * latent_frame - 3), 4 * latent_frame + 1)
+            assert torch.equal(touched[clip, latent_frame], (share[frames] > LEAST_SHARE).any(dim=0))
 
 
 class Words(nn.Module):

@@ -12,6 +12,7 @@ from transformers import T5Config
 
 from cosmos_lab.cli import train as command
 from cosmos_lab.runtime.checkpoints import find_folder
+from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder
 from cosmos_lab.train import nano
 from cosmos_lab.train.clips import ClipSource, captions_of
@@ -19,7 +20,6 @@ from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.meanings import BODIES, NOBODY, SIZES, MeaningHead
 from cosmos_lab.train.nano import Stage
 from cosmos_lab.train.optimizers import make_optimizers
-from cosmos_lab.train.ranks import Ranks
 from cosmos_lab.train.text import CaptionBank, caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.worlds.families import draw_scene
 from cosmos_lab.worlds.split import is_withheld

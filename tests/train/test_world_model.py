@@ -1,7 +1,10 @@
 """What the world model is asked while it learns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from einops import repeat
 from torch import nn
 
 from cosmos_lab.train.world_model import (
@@ -11,6 +14,7 @@ from cosmos_lab.train.world_model import (
     draw_mask,
     draw_time,
     flow_error,
+    place_weight,
     world_loss,
 )
 
@@ -66,6 +70,35 @@ def test_noise_levels_and_masks_follow_the_recipe(generator):
     assert draw_mask(recipe, torch.zeros(4, 1, 1, 1, 1), generator).eq(0).all()
 
 
+def test_errors_count_more_where_objects_are(clip):
+    """Of an error on a sixth of the places, a weight of 1 + 4 there makes 5 / (5 + 5) of the mean, not 1 / 6."""
+    latents, noise, mask, t = clip
+    objects = torch.zeros(2, 3, 2, 3)
+    objects[:, :, 0, 1] = 1
+    weight = place_weight(objects, 4.0)
+    assert weight.shape == (2, 1, 3, 4, 6) and weight[0, 0, 0, :2, 2:4].eq(5).all()
+    assert weight.sum() == 2 * 3 * (24 + 4 * 4)
+    oracle = Oracle(latents, noise)
+    oracle.velocity = oracle.velocity + repeat(objects, "b t h w -> b 1 t (h i) (w j)", i=2, j=2)
+    plain, weighted = (flow_error(oracle, latents, None, t, mask, noise, w) for w in (None, weight))
+    assert torch.allclose(plain, torch.full((2,), 1 / 6)) and torch.allclose(weighted, torch.full((2,), 0.5))
+    assert torch.equal(place_weight(objects, 0.0), torch.ones(2, 1, 3, 4, 6))
+
+
+def test_clips_from_mid_motion_are_continued_never_begun(generator):
+    """They have 2 given latent frames whatever the odds, and no single picture is taken from them."""
+    later = torch.tensor([True, False, False, True])
+    mask = draw_mask(WorldRecipe(conditional=(1.0, 0.0, 0.0)), torch.zeros(4, 1, 9, 1, 1), generator, later)
+    assert mask.sum(dim=(1, 2, 3, 4)).tolist() == [2, 0, 0, 2]
+    assert draw_mask(WorldRecipe(), torch.zeros(4, 1, 1, 1, 1), generator, later).eq(0).all()
+    latents = torch.arange(4.0)[:, None, None, None, None].expand(4, 16, 3, 4, 6).half()
+    bank = LatentBank(latents=latents, tokens=torch.ones(4, 1, 5).short(), later=later)
+    drawn = bank.draw(200, generator)
+    assert set(drawn.latents[:, 0, 0, 0, 0].tolist()) == {0, 1, 2, 3}
+    assert torch.equal(drawn.later, (drawn.latents[:, 0, 0, 0, 0] % 3) == 0)
+    assert set(bank.draw(200, generator, beginnings=True).latents[:, 0, 0, 0, 0].tolist()) == {1, 2}
+
+
 def test_odds_must_add_up():
     with pytest.raises(ValueError, match="add up to 1"):
         WorldRecipe(conditional=(0.5, 0.5, 0.5))
@@ -78,6 +111,7 @@ class Listener(nn.Module):
 
     def forward(self, x, timesteps, text, *, condition_mask):
         self.shapes.append(tuple(x.shape))
+        self.x, self.mask = x, condition_mask
         self.silent.append((text == 0).all(dim=(1, 2)).double().mean().item())
         return torch.zeros_like(x, requires_grad=True)
 
@@ -85,6 +119,30 @@ class Listener(nn.Module):
 class Ones(nn.Module):
     def forward(self, ids, mask):
         return torch.ones(*ids.shape, 4) * mask[..., None]
+
+
+def test_a_step_weighs_objects_and_continues_later_clips(generator):
+    """Clips 4 and 5 begin later and lie at 1e5; of the others, a sixth of the places lies at 100 and is an object's."""
+    objects = torch.zeros(6, 4, 2, 3, dtype=torch.bool)
+    objects[:, :, 0, 1] = True
+    latents = 100.0 * repeat(objects.float(), "b t h w -> b 16 t (h i) (w j)", i=2, j=2)
+    latents[4:] = 1e5
+    later = torch.arange(6) >= 4
+    bank = LatentBank(latents=latents, tokens=torch.ones(6, 2, 5).short(), objects=objects, later=later)
+    dit = Listener()
+    modules = nn.ModuleDict({"dit": dit, "text": Ones()})
+    recipe = WorldRecipe(batch=60, conditional=(1.0, 0.0, 0.0), short_every=2, short=((1, 2),), object_weight=4.0)
+    loss = world_loss(modules, bank, recipe)
+    picture, _ = loss(0, generator)
+    # An untrained network's error is noise - latents: 1 on the background, 1e4 on objects, which make half of the mean.
+    assert picture.item() == pytest.approx(0.5 * 1e4, rel=0.01) and dit.x.abs().max() < 1e3
+    loss(1, generator)
+    given, starts_far = dit.mask[:, 0, :, 0, 0].sum(dim=1), dit.x[:, 0, 0, 0, 0] == 1e5
+    assert torch.equal(given, 2.0 * starts_far) and 0 < starts_far.sum() < 60
+    with pytest.raises(ValueError, match="add some"):
+        replace(bank, later=torch.ones(6, dtype=torch.bool)).draw(2, generator, beginnings=True)
+    with pytest.raises(ValueError, match="object_weight is 0 or more"):
+        WorldRecipe(object_weight=-1.0)
 
 
 def test_short_clips_and_dropped_text(generator):

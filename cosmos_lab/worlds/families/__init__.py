@@ -1,11 +1,12 @@
 """The scene families: each draws a scene from a design and verifies from the rollout what the label says."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
 import numpy as np
 
 from .. import split as splits
+from ..lasting import later as from_the_middle
 from ..physics import simulate
 from ..scene import CAMERAS, FLOORS, LIGHTS, Rollout, Scene
 from . import arm, dominoes, fall, hide, pendulum, ramp, roll, tower
@@ -25,6 +26,7 @@ FAMILIES: dict[str, ModuleType] = {
 MOTIONS: dict[str, str] = {motion: name for name, family in FAMILIES.items() for motion in family.MOTIONS}
 
 RESTING = (0.3, 0.3, 0.25, 0.15)  # how often a scene has 0, 1, 2 or 3 objects that only lie about
+_LATER = 1 << 32  # the stream that decides which clips begin later; those of the families have small numbers
 _DESIGNS, _DRAWS = 30, 80  # how many designs, and draws of each, a seed may use up
 
 
@@ -103,11 +105,25 @@ def sample_scene(seed: int, family: str | None = None, split: str = "train") -> 
     return sample_rollout(seed, family, split).scene
 
 
-def _attempt(job: tuple[int, str | None, str]) -> tuple[int, dict[str, np.ndarray] | str]:
+def drawn_family(seed: int, odds: Mapping[str, float]) -> str:
+    """The family of a seed where some are drawn more often: `odds` against the 1 of every family that it leaves out.
+
+    Raises ValueError for an unknown family and for odds that are no numbers from 0 on, or all 0.
+    """
+    weights = np.array([odds.get(name, 1.0) for name in FAMILIES])
+    if set(odds) - set(FAMILIES) or not (np.isfinite(weights).all() and weights.min() >= 0 < weights.sum()):
+        raise ValueError(f"odds are numbers from 0 on, not all 0, of {', '.join(FAMILIES)}; not {dict(odds)}")
+    return str(_stream(seed, 0).choice(tuple(FAMILIES), p=weights / weights.sum()))
+
+
+def _attempt(job: tuple[int, str | None, str, float]) -> tuple[int, dict[str, np.ndarray] | str]:
+    seed, family, split, later = job
     try:
-        return job[0], sample_rollout(*job).to_arrays()
+        rollout = sample_rollout(seed, family, split)
+        is_later = _stream(seed, _LATER).random() < later
+        return seed, (from_the_middle(rollout) if is_later else rollout).to_arrays()
     except RuntimeError as error:
-        return job[0], str(error)
+        return seed, str(error)
 
 
 def simulate_many(
@@ -116,15 +132,21 @@ def simulate_many(
     split: str = "train",
     workers: int = 1,
     failures: dict[int, str] | None = None,
+    odds: Mapping[str, float] | None = None,
+    later: float = 0.0,
 ) -> Iterator[Rollout]:
     """Verified rollouts of many seeds, in the order of the seeds, whatever the number of worker processes.
 
-    Seeds that find no scene are left out and noted in `failures` (seed -> reason). Poses are rounded to float32.
-    Workers are spawned, so a script that calls this needs the usual `if __name__ == "__main__"` guard.
+    With `odds` in place of a `family`, some are drawn more often (`drawn_family`); a share `later` of the clips begins
+    in the middle of a motion (`lasting.later`). Seeds that find no scene are left out and noted in `failures` (seed ->
+    reason). Poses are rounded to float32. Workers are spawned, so a script that calls this needs the usual
+    `if __name__ == "__main__"` guard.
     """
     import multiprocessing
 
-    jobs = ((int(seed), family, split) for seed in seeds)
+    if family and odds:
+        raise ValueError(f"simulate one family or odds of several, not {family!r} and {dict(odds)}")
+    jobs = ((int(seed), drawn_family(int(seed), odds) if odds else family, split, later) for seed in seeds)
     pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
     try:
         for seed, answer in pool.imap(_attempt, jobs, chunksize=16) if pool else map(_attempt, jobs):

@@ -1,6 +1,7 @@
-"""One process per GPU, all holding the same weights: the few collectives that data-parallel training needs."""
+"""One process per GPU, all holding the same weights: the few collectives that data-parallel work needs."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,18 @@ class Ranks:
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    def share(self, items: Sequence) -> Sequence:
+        """This rank's part of some items: every `size`-th one from its own number on."""
+        return items[self.rank :: self.size]
+
+    def gather(self, made: list) -> list:
+        """What all ranks made of their shares, one thing an item, in the order of the items, on every rank."""
+        if self.size == 1:
+            return made
+        shares: list[list] = [[] for _ in range(self.size)]
+        dist.all_gather_object(shares, made)
+        return [shares[item % self.size][item // self.size] for item in range(sum(map(len, shares)))]
 
     @torch.no_grad()
     def average_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
