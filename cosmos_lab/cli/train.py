@@ -7,7 +7,7 @@ STAGES = ("words", "text", "tokenizer", "world", "reader", "export")
 TRAINED = ("text", "tokenizer", "world", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
 DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
-            "world": (1.2e-3, 64, 0.9995, "muon"), "reader": (2e-3, 32, 0.995, "adamw")}
+            "world": (1.2e-3, 64, 0.9995, "muon"), "reader": (1e-3, 32, 0.998, "adamw")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="scene families drawn more or less often than the others, such as fall=2 tower=2")
     parser.add_argument("--latent_noise", type=float, default=0.1,
                         help="tokenizer: noise that the decoder learns to forgive, in spreads of a latent")
+    parser.add_argument("--ssim_weight", type=float, default=0.3,
+                        help="tokenizer: weight of structural similarity in what is lost")
     parser.add_argument("--keep_latents", action="store_true",
                         help="tokenizer: train the decoder alone, so that a trained world model stays usable")
     parser.add_argument("--reader_clips", type=int, default=16_000, help="reader: clips of those above that it reads")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace, trained: list[str]) -> None:
     from cosmos_lab.runtime.ranks import join
     from cosmos_lab.train import nano
-    from cosmos_lab.train.clips import ClipSource, render_pool
+    from cosmos_lab.train.clips import ClipSource, render_parts, render_pool
 
     _check_clips(args, trained)
     ranks = join(args.device)
@@ -87,10 +89,11 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
                         odds=dict(args.family_odds), later=args.later)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
-    pool = None if drawn else render_pool(source, ranks)
+    # The world model alone learns from latents: it takes more clips than a GPU holds pictures of.
+    pools = () if drawn else render_parts(source, ranks) if trained == ["world"] else [render_pool(source, ranks)]
     held_out = None if drawn else nano.held_out_pool(ranks, args.workers)
     for index, name in enumerate(trained):
-        figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pool, held_out)
+        figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pools, held_out)
         if ranks.first:
             print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
 
@@ -122,5 +125,5 @@ def _stage(args: argparse.Namespace, index: int, name: str, source: object, rank
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
     weights = {name: getattr(args, name) for name in ("state_weight", "meaning_weight", "object_weight")}
     return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
-                 world=WorldRecipe(**weights), latent_noise=args.latent_noise, keep_latents=args.keep_latents,
-                 reader_clips=args.reader_clips)
+                 world=WorldRecipe(**weights), latent_noise=args.latent_noise, ssim_weight=args.ssim_weight,
+                 keep_latents=args.keep_latents, reader_clips=args.reader_clips)

@@ -39,8 +39,8 @@ def given_latents(pipe: "Pipeline", call: Call) -> tuple[Tensor, int]:
     shape = (1, pipe.card.dit.latent_channels, length, settings.height // factor, settings.width // factor)
     if call.source is None:
         return torch.zeros(shape, device=pipe.device), 0
-    # Officially pixels are rounded to the network's dtype at every step on their way in; in diffusers at the end.
-    dtype = torch.float32 if pipe.card.conventions == "diffusers" else pipe.dtype
+    # Officially pixels are rounded to the tokenizer's dtype at every step on their way in; in diffusers at the end.
+    dtype = torch.float32 if pipe.card.conventions == "diffusers" else pipe.pixel_dtype
     pixels = video.fit_to_network(
         call.source.pixels, settings.height, settings.width, resize=pipe.card.pictures.resize, dtype=dtype
     ).to(pipe.device)

@@ -53,6 +53,7 @@ class Pipeline:
         self.open_first_frame = open_first_frame
         self.model, self.card, self.name = model, model.card, name or model.card.name
         self.device, self.dtype = next(model.dit.parameters()).device, model.dit.dtype
+        self.pixel_dtype = next(model.vae.parameters()).dtype
         self.network = quick(model.dit)
 
     def __repr__(self) -> str:

@@ -86,7 +86,10 @@ def save_model(
 def load_model(
     folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Model:
-    """Read a model folder. Every file is compared with the manifest first; raises WeightsError naming what is wrong."""
+    """Read a model folder, the transformer in `dtype`, its small tokenizer and text encoder always in float32.
+
+    Every file is compared with the manifest first; raises WeightsError naming what is wrong.
+    """
     folder = Path(folder)
     digest = verify(folder)
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -96,8 +99,8 @@ def load_model(
     vae = _filled(lambda: network(card.tokenizer), folder / "vae.safetensors")
     text = _load_text(folder, card.text)
     return Model(
-        card=card, dit=dit.to(device=device, dtype=dtype), vae=vae.to(device=device, dtype=dtype),
-        text=text.to(device), digest=digest,
+        card=card, dit=dit.to(device=device, dtype=dtype), vae=vae.to(device, torch.float32), text=text.to(device),
+        digest=digest,
     )  # fmt: skip
 
 

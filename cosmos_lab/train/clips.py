@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from multiprocessing.pool import AsyncResult
 
 import torch
 from einops import rearrange
@@ -22,7 +23,7 @@ from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.captions import describe
 from cosmos_lab.worlds.families import simulate_many
-from cosmos_lab.worlds.render import render
+from cosmos_lab.worlds.render import Pictures, render
 from cosmos_lab.worlds.scene import Rollout, Scene
 
 # How often a caption of each length is drawn; in a bank each clip has this many of each.
@@ -100,33 +101,60 @@ def captions_of(scenes: list[Scene]) -> list[tuple[str, list[int]]]:
     return [(caption.text, meaning_of(scene, caption)) for scene, caption in told]
 
 
-def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
-    """This rank's share of a source: simulated by processes, rendered and kept on its device, told by processes."""
+def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: int = 1024) -> Iterator[Pool]:
+    """This rank's share of a source in pools of `size` clips, one after another, so that never all have to lie there.
+
+    Simulated by processes, rendered and kept on the rank's device, told by processes.
+    """
     source, device = source.part(ranks), ranks.device
-    pixels = torch.empty(source.count, 33, 112, 192, 3, dtype=torch.uint8, device=device)
-    body_index = torch.empty(source.count, 33, 112, 192, dtype=torch.int8, device=device)
     seeds = range(source.first_seed, source.first_seed + source.count)
     bar = tqdm(total=source.count, desc="rendering", disable=not (progress and ranks.first), mininterval=5)
-    done, told, begun = [], [], None
+    made, begun, over = [], None, False
     # Captions take a third of the time of simulation, hence a third of the processes.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
         simulated = simulate_many(seeds, split=source.split, workers=source.workers, odds=source.odds,
                                   later=source.later)
         for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
-            told.append(tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],)))
-            shown = render(batch, device=device, compile=device.type == "cuda")
-            place = slice(len(done), len(done) + len(batch))
-            pixels[place], body_index[place] = shown.pixels, shown.body_index
-            done += batch
+            told = tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],))
+            made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told))
             bar.update(len(batch))
             # Before the first pictures are done, processes start, the first scenes are simulated, kernels are compiled.
             begun = begun or time.monotonic()
-            if time.monotonic() - begun > 60 * source.minutes:
+            over = time.monotonic() - begun > 60 * source.minutes
+            if over or sum(len(batch) for batch, _, _ in made) >= size:
+                yield _pooled(made)
+                made = []
+            if over:
                 break
-        captions, meanings = zip(*(pair for future in told for pair in future.get()))
+        if made:
+            yield _pooled(made)
     bar.close()
-    return Pool(pixels=pixels[: len(done)], body_index=body_index[: len(done)], rollouts=done, captions=list(captions),
-                meanings=torch.tensor(meanings, dtype=torch.int8, device=device))
+
+
+def _pooled(made: list[tuple[list[Rollout], Pictures, AsyncResult]]) -> Pool:
+    """What was simulated, rendered and told, batch by batch, as one pool; waits for the tellers."""
+    captions, meanings = zip(*(pair for _, _, told in made for pair in told.get()))
+    rollouts, shown = [rollout for batch, _, _ in made for rollout in batch], [shown for _, shown, _ in made]
+    pixels = torch.cat([pictures.pixels for pictures in shown])
+    return Pool(pixels=pixels, body_index=torch.cat([pictures.body_index for pictures in shown]), rollouts=rollouts,
+                captions=list(captions), meanings=torch.tensor(meanings, dtype=torch.int8, device=pixels.device))
+
+
+def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
+    """This rank's share of a source in one pool."""
+    count, device = source.part(ranks).count, ranks.device
+    # Room for all at once: to join the parts in the end would take twice as much.
+    pixels = torch.empty(count, 33, 112, 192, 3, dtype=torch.uint8, device=device)
+    body_index = torch.empty(count, 33, 112, 192, dtype=torch.int8, device=device)
+    rollouts, captions, meanings = [], [], []
+    for part in render_parts(source, ranks, progress):
+        place = slice(len(rollouts), len(rollouts) + len(part.rollouts))
+        pixels[place], body_index[place] = part.pixels, part.body_index
+        rollouts += part.rollouts
+        captions += part.captions
+        meanings.append(part.meanings)
+    return Pool(pixels=pixels[: len(rollouts)], body_index=body_index[: len(rollouts)], rollouts=rollouts,
+                captions=captions, meanings=torch.cat(meanings))
 
 
 @torch.no_grad()

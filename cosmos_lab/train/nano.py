@@ -14,6 +14,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Stage:
     compile: bool = True
     world: WorldRecipe = WorldRecipe()
     latent_noise: float = 0.1
+    ssim_weight: float = 0.3
     keep_latents: bool = False
     reader_clips: int = ReaderRecipe.clips
 
@@ -123,14 +125,16 @@ def held_out_pool(ranks: Ranks, workers: int, count: int = 128) -> Pool:
     return render_pool(source, Ranks(device=ranks.device), progress=False)
 
 
-def train_stage(name: str, stage: Stage, pool: Pool | None, held_out: Pool | None) -> dict[str, float]:
-    """Trains the stage of that name; returns its figures on held-out clips. "text" needs no clips."""
+def train_stage(name: str, stage: Stage, pools: Iterable[Pool], held_out: Pool | None) -> dict[str, float]:
+    """Trains the stage of that name; returns its figures on held-out clips. "text" needs no clips, and "world" alone
+    takes them in several pools."""
     if name == "text":
         return train_text_stage(stage)
+    if name == "world":
+        return train_world_stage(stage, pools, held_out, replace(stage.world, batch=stage.batch))
+    (pool,) = pools
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
-    if name == "world":
-        return train_world_stage(stage, pool, held_out, replace(stage.world, batch=stage.batch))
     return train_reader_stage(stage, pool, ReaderRecipe(batch=stage.batch, clips=stage.reader_clips))
 
 
@@ -172,7 +176,8 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     if stage.compile:
         compile_blocks(vae, (ResBlock,))
     training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
-    train(training, tokenizer_loss(vae, pool.pixels, stage.batch, stage.latent_noise), stage.runs / "tokenizer")
+    loss = tokenizer_loss(vae, pool.pixels, stage.batch, stage.latent_noise, stage.ssim_weight)
+    train(training, loss, stage.runs / "tokenizer")
     training.swap_average()
     with uncompiled():
         if not stage.keep_latents:
@@ -186,16 +191,19 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     return figures
 
 
-def world_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, recipe: WorldRecipe) -> LatentBank:
-    """A pool as the world model learns it: latents, tokens, and what the recipe asks for besides."""
-    return replace(latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
-                   objects=object_bank(pool) if recipe.object_weight else None)
+def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, recipe: WorldRecipe) -> LatentBank:
+    """Clips as the world model learns them: latents, tokens, and what the recipe asks for besides."""
+    return LatentBank.joined([
+        replace(latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
+                objects=object_bank(pool) if recipe.object_weight else None)
+        for pool in pools
+    ])  # fmt: skip
 
 
-def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
+def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
     """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
-    validation, bank = latent_bank(held_out, vae, text), world_bank(pool, vae, text, recipe)
+    validation, bank = latent_bank(held_out, vae, text), world_bank(pools, vae, text, recipe)
     dit = build_dit(stage.folder, stage.ranks)
     modules = nn.ModuleDict({"dit": dit, "text": text})
     if recipe.state_weight:
@@ -218,7 +226,7 @@ def train_world_stage(stage: Stage, pool: Pool, held_out: Pool, recipe: WorldRec
         save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
         if recipe.meaning_weight:
             save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
-        clips = len(pool.rollouts) * stage.ranks.size
+        clips = len(bank.latents) * stage.ranks.size
         stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, recipe)
     stage.ranks.barrier()
     return figures

@@ -34,13 +34,13 @@ def gradient_error(error: Tensor, weight: Tensor) -> Tensor:
     return (along(2) + along(3) + along(4)) / 3
 
 
-def reconstruction_loss(output: Tensor, video: Tensor) -> Tensor:
-    """Weighted L1 + 10 MSE + gradient error + 0.3 (1 - SSIM), the first three on pixels in [-1, 1]."""
+def reconstruction_loss(output: Tensor, video: Tensor, ssim_weight: float = 0.3) -> Tensor:
+    """Weighted L1 + 10 MSE + gradient error + `ssim_weight` (1 - SSIM), the first three on pixels in [-1, 1]."""
     error, weight = output - video, edge_weight(video)
     bytes_of = (rearrange(127.5 * (clip + 1), "b c t h w -> b t h w c") for clip in (output, video))
     unlike = 1 - ssim(*bytes_of).mean()
     plain = (weight * error.abs()).mean() + 10 * (weight * error.square()).mean() + gradient_error(error, weight)
-    return plain + 0.3 * unlike
+    return plain + ssim_weight * unlike
 
 
 def draw_disturbance(
@@ -57,7 +57,9 @@ def perturb(latents: Tensor, amount: Tensor, noise: Tensor) -> Tensor:
     return latents + amount * spread * noise
 
 
-def tokenizer_loss(vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1) -> LossFunction:
+def tokenizer_loss(
+    vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1, ssim_weight: float = 0.3
+) -> LossFunction:
     """The loss over a pool of rendered clips (N, T, H, W, 3) uint8 that lies on the training device.
 
     The decoder sees latents with up to `noise` standard deviations of noise.
@@ -72,7 +74,7 @@ def tokenizer_loss(vae: WaveletVAE, pool: Tensor, batch: int, noise: float = 0.1
             output = vae.decode_raw(perturb(latents, amount, disturbance))
         error = (output.float() - video).square().mean()
         # The weak pull keeps latents near unit scale; nothing else fixes it.
-        total = reconstruction_loss(output.float(), video) + 1e-4 * latents.float().square().mean()
+        total = reconstruction_loss(output.float(), video, ssim_weight) + 1e-4 * latents.float().square().mean()
         return total, {"psnr_noisy": 10 * torch.log10(4 / error.detach())}
 
     captured = Captured(reconstruct, vae)

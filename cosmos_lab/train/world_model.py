@@ -4,7 +4,8 @@ Rectified flow: with t = sigma / (1 + sigma), the network sees (1 - t) x0 + t ep
 (Predict2's formulation with uniform velocity weighting). A random number of first latent frames is given clean.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -30,18 +31,19 @@ class WorldRecipe:
     clips, by turn those of `short`: (latent frames, how many times as many clips); 1 latent frame is a picture. With
     `state_weight` above 0, the tokens after block `state_block` also have to say what stands where
     (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to say what its caption
-    means (`train/meanings.py`). The flow's error counts 1 + `object_weight` times on tokens that objects touch: they
-    are few, and what a prompt is about. Clips from the middle of a motion always have 2 clean latent frames.
+    means (`train/meanings.py`). The flow's error counts up to 1 + `object_weight` times on tokens that objects touch
+    (`place_weight`): they are few, and what a prompt is about. Clips from the middle of a motion always have 2 clean
+    latent frames.
     """
 
     batch: int = 128
-    sigma_mean: float = 0.7
+    sigma_mean: float = 1.0
     sigma_std: float = 1.4
     high_noise: float = 0.06
     high_range: tuple[float, float] = (8.0, 160.0)
     text_dropout: float = 0.12
-    conditional: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    short_every: int = 3
+    conditional: tuple[float, float, float] = (0.76, 0.12, 0.12)
+    short_every: int = 4
     short: tuple[tuple[int, int], ...] = ((1, 8), (3, 3), (1, 8), (5, 2))
     state_weight: float = 0.0
     state_block: int = 4
@@ -79,6 +81,12 @@ class LatentBank:
     states: Tensor | None = None
     objects: Tensor | None = None
     later: Tensor | None = None
+
+    @classmethod
+    def joined(cls, banks: Sequence["LatentBank"]) -> "LatentBank":
+        """The clips of all banks, which hold the same things."""
+        parts = {part.name: [getattr(bank, part.name) for bank in banks] for part in fields(cls)}
+        return cls(**{name: None if held[0] is None else torch.cat(held) for name, held in parts.items()})
 
     def draw(self, count: int, generator: torch.Generator, beginnings: bool = False) -> "Drawn":
         """Random clips, each with one of its captions; with `beginnings` none from the middle of a motion."""
@@ -159,9 +167,14 @@ def flow_error(
     return error.sum(dim=(1, 2, 3, 4)) / counts.expand_as(error).sum(dim=(1, 2, 3, 4))
 
 
-def place_weight(objects: Tensor, gain: float) -> Tensor:
-    """1 on the background, 1 + gain on tokens that objects touch: (B, T, h, w) -> (B, 1, T, H, W)."""
-    return 1 + gain * repeat(objects, "b t h w -> b 1 t (h i) (w j)", i=TOKEN_PATCH, j=TOKEN_PATCH)
+def place_weight(objects: Tensor, gain: float, t: Tensor) -> Tensor:
+    """1 on the background, 1 + gain (1 - t)^2 on tokens that objects touch: (B, T, h, w), (B,) -> (B, 1, T, H, W).
+
+    Where objects are is a part of the answer w, and the least error then is at E[w v] / E[w], not at the mean E[v]:
+    where noise hides the objects, it would put them in too many places. So the gain fades as noise grows.
+    """
+    gains = gain * (1 - t[:, None, None, None, None]).square()
+    return 1 + gains * repeat(objects, "b t h w -> b 1 t (h i) (w j)", i=TOKEN_PATCH, j=TOKEN_PATCH)
 
 
 def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) -> LossFunction:
@@ -192,7 +205,7 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
         t, mask = draw_time(recipe, len(text), generator), draw_mask(recipe, latents, generator, drawn.later)
         weight = latents.new_ones(1, 1, 1, 1, 1)
         if recipe.object_weight:
-            weight = place_weight(drawn.objects[:, : latents.shape[2]].float(), recipe.object_weight)
+            weight = place_weight(drawn.objects[:, : latents.shape[2]].float(), recipe.object_weight, t)
         known = [drawn.states[:, : latents.shape[2]].float()] if recipe.state_weight else []
         total, figures = captured(latents, text * keep, t, mask, noise, weight, *known)
         if not recipe.meaning_weight:

@@ -28,14 +28,17 @@ QUICK = {"num_steps": 3, "num_pixel_frames": 5, "resolution": (32, 48)}
 
 @pytest.fixture(scope="module")
 def sampled_as(pipe):  # noqa: F811
-    """The small model under the sampling and picture rules of an official card; its transformer in any dtype."""
-    networks = {torch.float32: pipe.model.dit, torch.bfloat16: deepcopy(pipe.model.dit).bfloat16()}
+    """The small model under the sampling and picture rules of an official card, its networks in one dtype as there."""
+    dits, vaes = (
+        {torch.float32: network, torch.bfloat16: deepcopy(network).bfloat16()}
+        for network in (pipe.model.dit, pipe.model.vae)
+    )  # fmt: skip
 
     def build(name, dtype=torch.bfloat16):
         official = catalog.card(name)
         dit = replace(pipe.card.dit, fps_modulation=official.dit.fps_modulation)
         card = replace(pipe.card, dit=dit, sampling=official.sampling, pictures=official.pictures)
-        return Pipeline(replace(pipe.model, card=card, dit=networks[dtype]))
+        return Pipeline(replace(pipe.model, card=card, dit=dits[dtype], vae=vaes[dtype]))
 
     return build
 

@@ -10,7 +10,15 @@ from cosmos_lab.evaluation.codec import ssim
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
-from cosmos_lab.train.clips import CAPTION_COUNTS, ClipSource, alike, captions_of, latent_bank, render_pool
+from cosmos_lab.train.clips import (
+    CAPTION_COUNTS,
+    ClipSource,
+    alike,
+    captions_of,
+    latent_bank,
+    render_parts,
+    render_pool,
+)
 from cosmos_lab.train.tokenizer import (
     as_video,
     edge_weight,
@@ -19,6 +27,7 @@ from cosmos_lab.train.tokenizer import (
     reconstruction_loss,
     set_latent_statistics,
 )
+from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.families import simulate_many
 
 
@@ -57,6 +66,21 @@ def test_a_pool_and_its_bank_stay_in_step():
     told = captions_of([pool.rollouts[1].scene])
     assert torch.equal(bank.tokens[1].long(), text.tokenize([caption for caption, _ in told]).ids)
     assert bank.meanings[1].tolist() == [meaning for _, meaning in told]
+
+
+def test_parts_are_the_pool_piece_by_piece():
+    source = ClipSource(count=3, first_seed=7, workers=1)
+    whole, parts = (made(source, Ranks(), progress=False) for made in (render_pool, render_parts))
+    parts = list(parts)
+    assert [len(part.rollouts) for part in parts] == [3]
+    smaller = list(render_parts(source, Ranks(), progress=False, size=1))
+    assert [len(part.rollouts) for part in smaller] == [2, 1]
+    for name in ("pixels", "body_index", "meanings"):
+        for pieces in (parts, smaller):
+            assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in pieces]))
+    assert [caption for part in smaller for caption in part.captions] == whole.captions
+    bank = LatentBank.joined([LatentBank(latents=part.pixels, tokens=part.meanings) for part in smaller])
+    assert torch.equal(bank.latents, whole.pixels) and bank.states is None
 
 
 def test_reconstruction_loss_weighs_moving_edges(generator):

@@ -37,7 +37,7 @@ def test_each_stage_takes_its_own_numbers():
 
 def test_defaults_are_those_of_the_stage_and_one_limit_serves_all():
     assert plans("tokenizer", "world", "reader", "--minutes", "7") == [
-        (7, 1e-3, 8, "muon"), (7, 1.2e-3, 64, "muon"), (7, 2e-3, 32, "adamw")
+        (7, 1e-3, 8, "muon"), (7, 1.2e-3, 64, "muon"), (7, 1e-3, 32, "adamw")
     ]  # fmt: skip
     assert [plan[3] for plan in plans("world", "reader", "--optimizer", "adamw")] == ["adamw", "adamw"]
 
@@ -66,7 +66,7 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
     pool = SimpleNamespace(pixels=pixels)
     stage = Stage(folder=tmp_path, source=ClipSource(count=2), plan=Plan(steps=2, warmup=0), ranks=Ranks(), batch=1,
                   compile=False, keep_latents=keep)
-    nano.train_stage("tokenizer", stage, pool, pool)
+    nano.train_stage("tokenizer", stage, [pool], pool)
     save_weights(tmp_path / "before.safetensors", small_vae(), dtype=torch.float16)
     before, after = (load_file(tmp_path / f"{name}.safetensors") for name in ("before", "vae"))
     moved = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
@@ -75,12 +75,13 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
 
 
 def test_flags_of_tokenizer_and_world_reach_their_stage():
-    flags = ("--keep_latents", "--latent_noise", "0.02", "--state_weight", "0.2", "--meaning_weight", "0.5",
-             "--object_weight", "4")  # fmt: skip
-    for words, kept, noise, weights in ((flags, True, 0.02, (0.2, 0.5, 4.0)), ((), False, 0.1, (0.0, 0.0, 0.0))):
+    flags = ("--keep_latents", "--latent_noise", "0.02", "--ssim_weight", "2", "--state_weight", "0.2",
+             "--meaning_weight", "0.5", "--object_weight", "4")  # fmt: skip
+    given, usual = (True, 0.02, 2.0, (0.2, 0.5, 4.0)), (False, 0.1, 0.3, (0.0, 0.0, 0.0))
+    for words, (*of_tokenizer, weights) in ((flags, given), ((), usual)):
         stage = train._stage(parsed("world", *words), 0, "world", ClipSource(count=4), Ranks())
         recipe = stage.world
-        assert (stage.keep_latents, stage.latent_noise) == (kept, noise)
+        assert [stage.keep_latents, stage.latent_noise, stage.ssim_weight] == of_tokenizer
         assert (recipe.state_weight, recipe.meaning_weight, recipe.object_weight) == weights
 
 
