@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-STAGES = ("words", "text", "tokenizer", "world", "reader", "export")
+STAGES = ("words", "text", "tokenizer", "world", "reader", "average", "export")
 TRAINED = ("text", "tokenizer", "world", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
 DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stages", nargs="+", choices=STAGES, help="what to train, in this order, on the same clips")
     parser.add_argument("--folder", type=Path, default=Path("runs/nano"), help="weights, logs, resumable state")
     parser.add_argument("--destination", type=Path, default=Path("assets/nano"), help="export: the model folder")
+    parser.add_argument("--other", type=Path, default=Path("assets/nano"),
+                        help="average: the weights from which those of --folder were trained")
+    parser.add_argument("--share", type=float, default=0.5, help="average: how far to go back towards --other")
     parser.add_argument("--clips", type=int, default=20_000,
                         help="training clips over all GPUs; text: scenes that are told")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
@@ -73,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         nano.train_words(args.folder, seed=args.seed)
     if trained:
         _train(args, trained)
+    if "average" in args.stages:
+        nano.average(args.folder, args.other, args.share)
     if "export" in args.stages:
         print(f"wrote {args.destination}, digest {nano.export(args.folder, args.destination)}")
     return 0

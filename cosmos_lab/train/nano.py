@@ -5,6 +5,7 @@
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
+    average    dit.safetensors, text_encoder.safetensors of two folders -> their mean
 
 Each stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
 interrupted, and leaves the averaged weights.
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from cosmos_lab.catalog import nano_card
-from cosmos_lab.files import whole, write_json
+from cosmos_lab.files import sha256, whole, write_json
 from cosmos_lab.nn.block import Block
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
@@ -243,6 +244,32 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
         save_weights(weights, reader, dtype=torch.float16)
         stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
+
+
+@torch.no_grad()
+def average(folder: Path, other: Path, share: float = 0.5) -> None:
+    """Moves transformer and text encoder of `folder` by `share` towards those of `other`, from which they were trained.
+
+    Wortsman et al. 2022 (arXiv 2203.05482): on the straight line between weights of which one was trained from the
+    other lie better ones. Raises ValueError for a share outside 0 to 1, FileNotFoundError where weights are missing.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"--share lies between 0, which changes nothing, and 1, not at {share:g}")
+    files = {name: (folder / f"{name}.safetensors", other / f"{name}.safetensors") for name in ("dit", "text_encoder")}
+    missing = [str(file) for pair in files.values() for file in pair if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"no weights to average: {', '.join(missing)}")
+    ranks = Ranks()
+    modules = [(build_dit(place, ranks), build_text(place, ranks).model) for place in (folder, other)]
+    digests = {name: sha256(theirs) for name, (_, theirs) in files.items()}
+    for name, module, theirs in zip(files, *modules, strict=True):
+        # Parameters, of which one that has two names counts once.
+        for parameter, wanted in zip(module.parameters(), theirs.parameters(), strict=True):
+            parameter.lerp_(wanted, share)
+        save_weights(folder / f"{name}.safetensors", module, dtype=torch.float16)
+    notes = folder / "world_training.json"
+    told = json.loads(notes.read_text()) if notes.is_file() else {}
+    write_json(notes, told | {"averaged": {"share": share, "with": digests}})
 
 
 def export(folder: Path, destination: Path) -> str:

@@ -1,15 +1,18 @@
 """What the command line makes of the flags that each stage may have for itself, and what stages leave alone."""
 
 import argparse
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from cosmos_lab.cli import train
+from cosmos_lab.files import sha256
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
-from cosmos_lab.runtime.checkpoints import save_weights
+from cosmos_lab.runtime.checkpoints import load_weights, save_weights
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train import nano
 from cosmos_lab.train.clips import ClipSource
@@ -101,3 +104,45 @@ def test_odds_are_read_from_the_command_line(capsys):
     with pytest.raises(SystemExit):
         parsed("world", "--family_odds", "fall")
     assert "'fall' is no FAMILY=ODDS, such as fall=2" in capsys.readouterr().err
+
+
+class Tied(nn.Module):
+    """Two layers that share their weight, as T5's embedding has two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        self.second.weight = self.first.weight
+
+
+def filled(folder, name, value=None):
+    module = Tied()
+    if value is not None:
+        nn.init.constant_(module.first.weight, value)
+        save_weights(folder / f"{name}.safetensors", module, dtype=torch.float16)
+    else:
+        load_weights(module, folder / f"{name}.safetensors")
+    return module
+
+
+def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(nano, "build_dit", lambda folder, ranks: filled(folder, "dit"))
+    monkeypatch.setattr(nano, "build_text", lambda folder, ranks: SimpleNamespace(model=filled(folder, "text_encoder")))
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    words = ("average", "--folder", str(mine), "--other", str(other), "--share")
+    with pytest.raises(FileNotFoundError, match="no weights to average: .*dit.safetensors"):
+        train.run(parsed(*words, "0.25"))
+    for folder, value in ((mine, 1.0), (other, 5.0)):
+        folder.mkdir()
+        for name in ("dit", "text_encoder"):
+            filled(folder, name, value)
+    (mine / "world_training.json").write_text('{"batch": 3}')
+    with pytest.raises(ValueError, match="--share lies between 0"):
+        train.run(parsed(*words, "1.5"))
+    train.run(parsed(*words, "0.25"))
+    assert filled(mine, "dit").second.weight.eq(2).all() and filled(mine, "text_encoder").first.weight.eq(2).all()
+    assert filled(other, "dit").first.weight.eq(5).all()
+    notes = json.loads((mine / "world_training.json").read_text())
+    assert notes == {"batch": 3, "averaged": {"share": 0.25, "with": {
+        name: sha256(other / f"{name}.safetensors") for name in ("dit", "text_encoder")
+    }}}  # fmt: skip
