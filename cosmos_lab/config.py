@@ -44,6 +44,8 @@ class Sampling:
     truncate_timesteps   "flow" only: timesteps are cut to integers, officially
     augment_noise    "augment" only: "once" for all evaluations, officially, or anew for "each", as in diffusers
     legacy_replacement  "state" only: Predict1's first release, whose given latent frames end 1.59 times too large
+    churn, churn_range   by which share noise is raised again before a step from a level in that range, when all begins
+                     with noise: `diffusion.churn`. 0: never, as officially
     full_edit        what an edit of strength 1 begins with: pure "noise", or "latents" of the input under the most
                      noise, officially
     """
@@ -72,6 +74,8 @@ class Sampling:
     augment_noise: str = "once"
     legacy_replacement: bool = False
     full_edit: str = "noise"
+    churn: float = 0.0
+    churn_range: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         _one_of("parametrization", self.parametrization, ("rectified_flow", "edm", "flow"))
@@ -85,6 +89,8 @@ class Sampling:
         _one_of("noise", self.noise, ("keyed", "official"))
         _one_of("augment_noise", self.augment_noise, ("once", "each"))
         _one_of("full_edit", self.full_edit, ("noise", "latents"))
+        if self.churn and self.solver not in ("ab2", "heun"):
+            raise ValueError(f"the solvers ab2 and heun know churn, {self.solver} does not")
         if self.num_steps < 1 or not 0 < self.sigma_min < self.sigma_max:
             raise ValueError("a schedule needs at least one step and 0 < sigma_min < sigma_max")
 

@@ -1,6 +1,7 @@
 """`train`: makes nano's weights, stage by stage. On several GPUs: torchrun --nproc_per_node N -m cosmos_lab train …"""
 
 import argparse
+import os
 from pathlib import Path
 
 STAGES = ("words", "text", "tokenizer", "world", "reader", "average", "export")
@@ -11,7 +12,8 @@ DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stages", nargs="+", choices=STAGES, help="what to train, in this order, on the same clips")
+    parser.add_argument("stages", nargs="+", choices=STAGES,
+                        help="what to train, in this order, on the same clips; average and export come last")
     parser.add_argument("--folder", type=Path, default=Path("runs/nano"), help="weights, logs, resumable state")
     parser.add_argument("--destination", type=Path, default=Path("assets/nano"), help="export: the model folder")
     parser.add_argument("--other", type=Path, default=Path("assets/nano"),
@@ -34,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--meaning_weight", type=float, default=0.0,
                         help="world: weight of telling what a caption says; 0 leaves it out")
     parser.add_argument("--object_weight", type=float, default=0.0,
-                        help="world: the error counts 1 + this many times where objects are; 0 counts all alike")
+                        help="world: the error counts up to 1 + this many times where objects are, the less the more "
+                             "noise; 0 counts all alike")
     parser.add_argument("--later", type=float, default=0.0, metavar="SHARE",
                         help="world: share of clips that begin in the middle of a motion")
     parser.add_argument("--family_odds", type=_odds, nargs="+", default=[], metavar="FAMILY=ODDS",
@@ -72,13 +75,17 @@ def run(args: argparse.Namespace) -> int:
         if len(getattr(args, flag) or trained) != len(trained):
             named = ", ".join(trained) or "the trained stages, of which none is asked for"
             raise ValueError(f"--{flag} takes one number for each of {named}")
+    if "average" in args.stages:
+        nano.check_average(args.other, args.share)
     if "words" in args.stages:
         nano.train_words(args.folder, seed=args.seed)
     if trained:
         _train(args, trained)
-    if "average" in args.stages:
+    # One process's work: others would move the weights once more, or read what is being written.
+    first = int(os.environ.get("RANK", 0)) == 0
+    if "average" in args.stages and first:
         nano.average(args.folder, args.other, args.share)
-    if "export" in args.stages:
+    if "export" in args.stages and first:
         print(f"wrote {args.destination}, digest {nano.export(args.folder, args.destination)}")
     return 0
 

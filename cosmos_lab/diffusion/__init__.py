@@ -1,5 +1,6 @@
 """The mathematics of diffusion: what a network predicts, noise levels, solvers, guidance, conditional latent frames."""
 
+from cosmos_lab.diffusion.churn import Churn
 from cosmos_lab.diffusion.conditioning import (
     AugmentedFrames,
     Condition,
@@ -28,6 +29,7 @@ from cosmos_lab.diffusion.unipc import unipc
 __all__ = [
     "EDM",
     "AugmentedFrames",
+    "Churn",
     "Coefficients",
     "Condition",
     "Denoiser",

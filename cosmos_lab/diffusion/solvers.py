@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from cosmos_lab.diffusion.churn import Churn
+
 Denoise = Callable[[Tensor, Tensor], Tensor]
 FinalStep = Literal["denoise", "none"]
 
@@ -62,16 +64,18 @@ def euler(
 
 
 def heun(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, start: int = 0, final_step: FinalStep = "none"
-) -> Iterator[Step]:
-    """Second order (Karras et al. 2022, algorithm 1 without churn): an Euler step, then the mean of both slopes.
+    denoise: Denoise, x: Tensor, sigmas: Tensor, *, start: int = 0, final_step: FinalStep = "none",
+    churn: Churn | None = None,
+) -> Iterator[Step]:  # fmt: skip
+    """Second order (Karras et al. 2022, algorithm 1; with `churn` 2): an Euler step, then the mean of both slopes.
 
     Two evaluations a step; a step to sigma 0 stays Euler's, where the second slope would divide by zero.
     """
     _check_grid(sigmas, start=start)
     for i in range(start, len(sigmas) - 1):
-        s, u = float(sigmas[i]), float(sigmas[i + 1])
-        x0 = denoise(x, sigmas[i])
+        x, level = churn.raised(x, sigmas[i], i) if churn else (x, sigmas[i])
+        s, u = float(level), float(sigmas[i + 1])
+        x0 = denoise(x, level)
         yield Step(index=i, sigma=s, x=x, x0=x0)
         slope = (x.double() - x0.double()) / s
         trial = x.double() + (u - s) * slope
@@ -99,21 +103,23 @@ def midpoint(
 
 
 def ab2(
-    denoise: Denoise, x: Tensor, sigmas: Tensor, *, start: int = 0, final_step: FinalStep = "denoise"
-) -> Iterator[Step]:
+    denoise: Denoise, x: Tensor, sigmas: Tensor, *, start: int = 0, final_step: FinalStep = "denoise",
+    churn: Churn | None = None,
+) -> Iterator[Step]:  # fmt: skip
     """Second-order exponential Adams-Bashforth, the solver of Cosmos-1.0 ("2ab") and Predict2.
 
     One evaluation a step: x0 is continued linearly in -ln(sigma) through this and the previous x0; the first step,
-    which has no previous one, is Euler's. The grid ends above zero, and `final_step` "denoise" spends one more
-    evaluation there, whose x0 is the sample.
+    which has no previous one, is Euler's, and so is each step before which `churn` put noise back: it begins anew. The
+    grid ends above zero, and `final_step` "denoise" spends one more evaluation there, whose x0 is the sample.
     """
     _check_grid(sigmas, start=start, positive=True)
     previous: tuple[Tensor, float] | None = None
     for i in range(start, len(sigmas) - 1):
-        s, u = float(sigmas[i]), float(sigmas[i + 1])
-        x0 = denoise(x, sigmas[i])
+        x, level = churn.raised(x, sigmas[i], i) if churn else (x, sigmas[i])
+        s, u = float(level), float(sigmas[i + 1])
+        x0 = denoise(x, level)
         yield Step(index=i, sigma=s, x=x, x0=x0)
-        if previous is None:
+        if previous is None or level != sigmas[i]:
             x = exponential_step(x, x0, s=s, u=u)
         else:
             x = exponential_step(x, x0, s=s, u=u, other=previous[0], sigma_other=previous[1])

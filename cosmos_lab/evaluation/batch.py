@@ -72,7 +72,8 @@ def _denoise(
         batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
     )  # fmt: skip
     grid = assembly.sigmas(sampling, settings.num_steps)
-    for step in assembly.walk(sampling, denoiser, assembly.initial_state(sampling, initial), grid):
+    churn = assembly.churn(sampling, latents[:1].shape, [assembly.noise_source(sampling, seed) for seed in seeds])
+    for step in assembly.walk(sampling, denoiser, assembly.initial_state(sampling, initial), grid, churn=churn):
         x0 = step.x0
     return x0
 

@@ -1,6 +1,6 @@
 """From a card to the mathematics: which schedule, solver, parametrization, condition and noise its fields name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cosmos_lab import diffusion
 from cosmos_lab.config import Sampling
+from cosmos_lab.diffusion.churn import Churn
 from cosmos_lab.diffusion.conditioning import Condition
 from cosmos_lab.diffusion.denoiser import Denoiser
 from cosmos_lab.diffusion.difference import Difference
@@ -139,10 +140,24 @@ def difference(
     return Difference(target=target, source=source, latents=latents, noised=noised, draws=draws)
 
 
+def churn(sampling: Sampling, shape: Sequence[int], sources: Sequence[Noise]) -> Churn | None:
+    """The noise that the card puts back, of clip n of a batch by source n; `shape` (1, C, T, H, W) is one clip's."""
+    if not sampling.churn:
+        return None
+
+    def draw(step: int) -> Tensor:
+        return torch.cat([source(shape, purpose="churn", step=step) for source in sources])
+
+    low, high = sampling.churn_range
+    return Churn(amount=sampling.churn, low=low, high=high, noise=draw)
+
+
 def walk(
-    sampling: Sampling, denoise: Denoiser | Difference, x: Tensor, grid: Tensor, *, start: int = 0
-) -> Iterator[Step]:
-    """The steps of the card's solver, from noise level `start` of the grid on.
+    sampling: Sampling, denoise: Denoiser | Difference, x: Tensor, grid: Tensor, *, start: int = 0,
+    churn: Churn | None = None,
+) -> Iterator[Step]:  # fmt: skip
+    """The steps of the card's solver, from noise level `start` of the grid on; `churn` is what the function of that
+    name gave, and counts where all begins with noise.
 
     They are Euler's for a `Difference`: its noise is another one at each level, so what a solver of higher order
     remembers of the level before does not hold.
@@ -155,4 +170,6 @@ def walk(
         given = denoise.condition
         replace = given.state if isinstance(given, diffusion.Predict1Frames) else None
         return diffusion.euler(denoise, x, grid, start=start, arithmetic=torch.float32, replace=replace)
-    return SOLVERS[sampling.solver](denoise, x, grid, start=start, final_step=sampling.final_step)
+    # An edit that begins in the middle is to keep what its noise left of the input.
+    noisy = {"churn": churn} if churn and start == 0 else {}
+    return SOLVERS[sampling.solver](denoise, x, grid, start=start, final_step=sampling.final_step, **noisy)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from torch import Tensor
 
+from cosmos_lab.diffusion.churn import Churn
 from cosmos_lab.diffusion.denoiser import Denoiser
 from cosmos_lab.diffusion.difference import Difference
 from cosmos_lab.noise import Noise
@@ -58,7 +59,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Start:
-    """Where the solver begins: the denoiser, the first state and the noise levels.
+    """Where the solver begins: the denoiser, the first state, the noise levels, and the noise that it puts back.
 
     `first_step` counts in the grid; None is past its end, for an edit that changes nothing.
     """
@@ -67,6 +68,7 @@ class Start:
     x: Tensor = field(repr=False)
     sigmas: Tensor = field(repr=False)
     first_step: int | None = 0
+    churn: Churn | None = field(default=None, repr=False)
 
 
 def generating(plan: Callable[Arguments, "Call"]) -> Callable[Arguments, "Generation"]:

@@ -67,8 +67,8 @@ class Edit:
     def _to_network(self, pipe: Pipeline, settings: Settings) -> Tensor:
         height, width, pictures = settings.height, settings.width, pipe.card.pictures
         if pictures.edited == "unit":
-            return fit_unit(self.source.pixels, height, width).to(pipe.device, pipe.pixel_dtype)
-        pixels = fit_to_network(self.source.pixels, height, width, resize=pictures.resize, dtype=pipe.pixel_dtype)
+            return fit_unit(self.source.pixels, height, width).to(pipe.device, pipe.tokenizer_dtype)
+        pixels = fit_to_network(self.source.pixels, height, width, resize=pictures.resize, dtype=pipe.tokenizer_dtype)
         return pixels.to(pipe.device)
 
 

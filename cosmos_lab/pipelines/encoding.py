@@ -40,7 +40,7 @@ def given_latents(pipe: "Pipeline", call: Call) -> tuple[Tensor, int]:
     if call.source is None:
         return torch.zeros(shape, device=pipe.device), 0
     # Officially pixels are rounded to the tokenizer's dtype at every step on their way in; in diffusers at the end.
-    dtype = torch.float32 if pipe.card.conventions == "diffusers" else pipe.pixel_dtype
+    dtype = torch.float32 if pipe.card.conventions == "diffusers" else pipe.tokenizer_dtype
     pixels = video.fit_to_network(
         call.source.pixels, settings.height, settings.width, resize=pipe.card.pictures.resize, dtype=dtype
     ).to(pipe.device)

@@ -53,8 +53,12 @@ class Pipeline:
         self.open_first_frame = open_first_frame
         self.model, self.card, self.name = model, model.card, name or model.card.name
         self.device, self.dtype = next(model.dit.parameters()).device, model.dit.dtype
-        self.pixel_dtype = next(model.vae.parameters()).dtype
         self.network = quick(model.dit)
+
+    @property
+    def tokenizer_dtype(self) -> torch.dtype:
+        """What the tokenizer computes in: officially the transformer's dtype, in nano always float32."""
+        return next(self.model.vae.parameters()).dtype
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name}: {', '.join(self.card.tasks)}; {self.device}, {self.dtype})"
@@ -187,7 +191,10 @@ class Pipeline:
             batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
             dtype=self.dtype,
         )  # fmt: skip
-        start = Start(denoiser=denoiser, x=assembly.initial_state(sampling, initial, self.dtype), sigmas=grid)
+        start = Start(
+            denoiser=denoiser, x=assembly.initial_state(sampling, initial, self.dtype), sigmas=grid,
+            churn=assembly.churn(sampling, initial.shape, [source]),
+        )  # fmt: skip
         if call.edit is None:
             return start
         with timing.stage("encode"):
@@ -201,7 +208,9 @@ class Pipeline:
         """The solver's steps. Gradients are off around each step only, not around the code between them."""
         if start.first_step is None:
             return
-        steps = assembly.walk(self.card.sampling, start.denoiser, start.x, start.sigmas, start=start.first_step)
+        steps = assembly.walk(
+            self.card.sampling, start.denoiser, start.x, start.sigmas, start=start.first_step, churn=start.churn
+        )  # fmt: skip
         while True:
             with torch.no_grad():
                 step = next(steps, None)

@@ -102,7 +102,7 @@ def captions_of(scenes: list[Scene]) -> list[tuple[str, list[int]]]:
 
 
 def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: int = 1024) -> Iterator[Pool]:
-    """This rank's share of a source in pools of `size` clips, one after another, so that never all have to lie there.
+    """This rank's share of a source in pools of about `size` clips, one by one, so that never all have to lie there.
 
     Simulated by processes, rendered and kept on the rank's device, told by processes.
     """
@@ -122,8 +122,9 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
             begun = begun or time.monotonic()
             over = time.monotonic() - begun > 60 * source.minutes
             if over or sum(len(batch) for batch, _, _ in made) >= size:
-                yield _pooled(made)
-                made = []
+                part, made = _pooled(made), []
+                yield part
+                del part
             if over:
                 break
         if made:
@@ -153,6 +154,7 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
         rollouts += part.rollouts
         captions += part.captions
         meanings.append(part.meanings)
+        del part
     return Pool(pixels=pixels[: len(rollouts)], body_index=body_index[: len(rollouts)], rollouts=rollouts,
                 captions=captions, meanings=torch.cat(meanings))
 

@@ -1,14 +1,14 @@
-"""The recipe of nano: five stages, each a function of a folder, run one after another or on another day.
+"""The recipe of nano: six stages, each a function of a folder, run one after another or on another day.
 
     words      captions -> tokenizer.json
     text       captions -> text_encoder.safetensors, meanings.safetensors
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
-    average    dit.safetensors, text_encoder.safetensors of two folders -> their mean
+    average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them
 
 Each stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
-interrupted, and leaves the averaged weights.
+interrupted, and leaves the running average of its weights.
 """
 
 import json
@@ -49,6 +49,8 @@ from cosmos_lab.worlds.captions import corpus
 # Seeds that no training clip uses: the held-out clips of every stage.
 HELD_OUT_SEED = 900_000_000
 TOLD_HELD_OUT = 250
+# What the stage `average` averages.
+AVERAGED = ("dit", "text_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +196,15 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
 
 def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, recipe: WorldRecipe) -> LatentBank:
     """Clips as the world model learns them: latents, tokens, and what the recipe asks for besides."""
-    return LatentBank.joined([
-        replace(latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
-                objects=object_bank(pool) if recipe.object_weight else None)
-        for pool in pools
-    ])  # fmt: skip
+    banks = []
+    for pool in pools:
+        banks.append(replace(
+            latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
+            objects=object_bank(pool) if recipe.object_weight else None,
+        ))  # fmt: skip
+        # Before the next one is made, which takes as much memory again.
+        del pool
+    return LatentBank.joined(banks)
 
 
 def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
@@ -246,30 +252,41 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
     return figures
 
 
+def check_average(other: Path, share: float) -> None:
+    """Raises ValueError for a share outside 0 to 1, FileNotFoundError where the other folder's weights are missing."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"--share lies between 0, which changes nothing, and 1, not at {share:g}")
+    missing = [name for name in (*(f"{part}.safetensors" for part in AVERAGED), "tokenizer.json")
+               if not (other / name).is_file()]  # fmt: skip
+    if missing:
+        raise FileNotFoundError(f"no weights to average with: {other} lacks {', '.join(missing)}; name another --other")
+
+
 @torch.no_grad()
 def average(folder: Path, other: Path, share: float = 0.5) -> None:
     """Moves transformer and text encoder of `folder` by `share` towards those of `other`, from which they were trained.
 
-    Wortsman et al. 2022 (arXiv 2203.05482): on the straight line between weights of which one was trained from the
-    other lie better ones. Raises ValueError for a share outside 0 to 1, FileNotFoundError where weights are missing.
+    Wortsman et al. 2022 (arXiv 2109.01903): on the straight line between weights and what was trained from them often
+    lie better ones. Raises what `check_average` does, and ValueError for other words and for a second average.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"--share lies between 0, which changes nothing, and 1, not at {share:g}")
-    files = {name: (folder / f"{name}.safetensors", other / f"{name}.safetensors") for name in ("dit", "text_encoder")}
-    missing = [str(file) for pair in files.values() for file in pair if not file.is_file()]
-    if missing:
-        raise FileNotFoundError(f"no weights to average: {', '.join(missing)}")
+    check_average(other, share)
+    check_average(folder, share)
+    told = json.loads((folder / "world_training.json").read_text())
+    if "averaged" in told:
+        raise ValueError(f"the weights in {folder} are averaged already; train them on, or restore them, first")
+    if (folder / "tokenizer.json").read_bytes() != (other / "tokenizer.json").read_bytes():
+        raise ValueError(f"{folder} and {other} have other words (tokenizer.json): their weights have no mean")
     ranks = Ranks()
     modules = [(build_dit(place, ranks), build_text(place, ranks).model) for place in (folder, other)]
-    digests = {name: sha256(theirs) for name, (_, theirs) in files.items()}
-    for name, module, theirs in zip(files, *modules, strict=True):
+    for mine, theirs in zip(*modules, strict=True):
         # Parameters, of which one that has two names counts once.
-        for parameter, wanted in zip(module.parameters(), theirs.parameters(), strict=True):
+        for parameter, wanted in zip(mine.parameters(), theirs.parameters(), strict=True):
             parameter.lerp_(wanted, share)
-        save_weights(folder / f"{name}.safetensors", module, dtype=torch.float16)
-    notes = folder / "world_training.json"
-    told = json.loads(notes.read_text()) if notes.is_file() else {}
-    write_json(notes, told | {"averaged": {"share": share, "with": digests}})
+    origin = {name: sha256(other / f"{name}.safetensors") for name in AVERAGED}
+    told |= {"averaged": {"share": share, "with": origin}, "figures": {"before_averaging": told.get("figures", {})}}
+    write_json(folder / "world_training.json", told)
+    for name, mine in zip(AVERAGED, modules[0], strict=True):
+        save_weights(folder / f"{name}.safetensors", mine, dtype=torch.float16)
 
 
 def export(folder: Path, destination: Path) -> str:

@@ -129,20 +129,32 @@ def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, 
     monkeypatch.setattr(nano, "build_dit", lambda folder, ranks: filled(folder, "dit"))
     monkeypatch.setattr(nano, "build_text", lambda folder, ranks: SimpleNamespace(model=filled(folder, "text_encoder")))
     mine, other = tmp_path / "mine", tmp_path / "other"
-    words = ("average", "--folder", str(mine), "--other", str(other), "--share")
-    with pytest.raises(FileNotFoundError, match="no weights to average: .*dit.safetensors"):
-        train.run(parsed(*words, "0.25"))
+    words = ("--folder", str(mine), "--other", str(other), "--share")
+    with pytest.raises(FileNotFoundError, match="other lacks dit.safetensors, text_encoder.safetensors, tokenizer"):
+        # Before anything is trained.
+        train.run(parsed("world", "average", *words, "0.25"))
     for folder, value in ((mine, 1.0), (other, 5.0)):
         folder.mkdir()
+        (folder / "tokenizer.json").write_text(str(value))
         for name in ("dit", "text_encoder"):
             filled(folder, name, value)
-    (mine / "world_training.json").write_text('{"batch": 3}')
+    (mine / "world_training.json").write_text('{"batch": 3, "figures": {"validation_loss": 0.2}}')
     with pytest.raises(ValueError, match="--share lies between 0"):
-        train.run(parsed(*words, "1.5"))
-    train.run(parsed(*words, "0.25"))
+        train.run(parsed("world", "average", *words, "1.5"))
+    with pytest.raises(ValueError, match="other words"):
+        train.run(parsed("average", *words, "0.25"))
+    (mine / "tokenizer.json").write_text("5.0")
+    monkeypatch.setenv("RANK", "1")
+    train.run(parsed("average", *words, "0.25"))
+    assert filled(mine, "dit").first.weight.eq(1).all()
+    monkeypatch.setenv("RANK", "0")
+    train.run(parsed("average", *words, "0.25"))
     assert filled(mine, "dit").second.weight.eq(2).all() and filled(mine, "text_encoder").first.weight.eq(2).all()
     assert filled(other, "dit").first.weight.eq(5).all()
-    notes = json.loads((mine / "world_training.json").read_text())
-    assert notes == {"batch": 3, "averaged": {"share": 0.25, "with": {
-        name: sha256(other / f"{name}.safetensors") for name in ("dit", "text_encoder")
-    }}}  # fmt: skip
+    assert json.loads((mine / "world_training.json").read_text()) == {
+        "batch": 3, "figures": {"before_averaging": {"validation_loss": 0.2}},
+        "averaged": {"share": 0.25, "with": {name: sha256(other / f"{name}.safetensors")
+                                             for name in ("dit", "text_encoder")}},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="averaged already"):
+        train.run(parsed("average", *words, "0.25"))
