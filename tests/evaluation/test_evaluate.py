@@ -1,6 +1,7 @@
 """Batches equal single calls, and the whole evaluation runs on a random network, offline and without a simulator."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from cosmos_lab.evaluation.evaluate import all_falls, evaluate
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, save_reader
 from cosmos_lab.evaluation.references import SETS, pack_rollouts
 from cosmos_lab.evaluation.report import Evaluation
+from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.ranks import Ranks
 
 PROMPTS = ["a red ball rolls to the left", "a blue box rolls to the right", "a green ball rolls to the left"]
@@ -32,6 +34,16 @@ def test_a_batch_equals_single_calls(pipe, batch):  # noqa: F811
     # Other batch sizes take other kernels: a level of rounding.
     assert np.abs(batch[2].astype(int) - alone).max() <= 1
     assert np.abs(batch[0].astype(int) - alone).max() > 10
+
+
+def test_a_batch_puts_the_same_noise_back_as_single_calls(pipe, batch):  # noqa: F811
+    sampling = replace(pipe.card.sampling, churn=0.3, churn_range=(4.0, 79.0))
+    noisy = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
+    clips = generate_batch(noisy, PROMPTS[:2], seeds=[5, 6], num_steps=3)
+    alone = noisy.text2world(PROMPTS[1], seed=6, num_steps=3, progress=False).frames
+    assert np.abs(clips[1].astype(int) - alone).max() <= 1
+    calm = generate_batch(pipe, PROMPTS[:2], seeds=[5, 6], num_steps=3)
+    assert np.abs(clips[1].astype(int) - calm[1]).max() > 10
 
 
 def test_a_batch_continues_given_pixel_frames(pipe, batch):  # noqa: F811

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
+from random_nano import pipe, random_nano, write_random_nano  # noqa: F401 (fixtures)
 
 from cosmos_lab import catalog, video
+from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.noise import Keyed
-from cosmos_lab.pipelines.generate import Pipeline
+from cosmos_lab.pipelines.edit import edit
+from cosmos_lab.pipelines.generate import Pipeline, load
 
 QUICK = {"num_steps": 2, "num_pixel_frames": 9, "progress": False}
 PROMPT = "a red ball rolls to the left"
@@ -131,6 +133,20 @@ def test_bfloat16_stays_near_float32(pipe, clip):  # noqa: F811
     assert half.provenance["dtype"] == "bfloat16"
     # 8 bits of mantissa through two blocks and three evaluations, on latents of unit scale.
     assert (half.latents - clip.latents).abs().mean() < 0.1 * clip.latents.abs().mean()
+
+
+def test_the_tokenizer_computes_in_float32_beside_a_bfloat16_transformer(tmp_path, monkeypatch):
+    write_random_nano(tmp_path)
+    model = load(tmp_path, device="cpu", dtype="bfloat16")
+    assert model.dtype == torch.bfloat16 and model.tokenizer_dtype == torch.float32
+    seen, encode = [], WaveletVAE.encode
+    monkeypatch.setattr(WaveletVAE, "encode", lambda vae, pixels: seen.append(pixels) or encode(vae, pixels))
+    frames = pictures(9, height=112, width=192)
+    model.image2world(frames[0], PROMPT, **QUICK)
+    edit(model, frames, PROMPT, strength=0.6, **QUICK)
+    assert len(seen) == 2
+    for pixels, given in zip(seen, (frames[:1], frames)):
+        assert torch.equal(pixels, video.to_network(given)) and pixels.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
