@@ -75,13 +75,13 @@ class Stage:
         """Log and resumable state."""
         return self.folder / "runs"
 
-    def describe(self, name: str, figures: dict[str, float], recipe: WorldRecipe | None = None) -> None:
-        """Writes `NAME.json`: plan, clips, recipe, hardware, wall-clock and figures of a finished stage."""
+    def describe(self, name: str, figures: dict[str, float], recipe: dict[str, object] | None = None) -> None:
+        """Writes `NAME.json`: plan, clips, what else was asked, hardware, wall-clock and figures of a finished stage."""
         device = self.ranks.device
         hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
         notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
                  "hardware": f"{self.ranks.size} x {hardware}", "torch": torch.__version__, "figures": figures,
-                 "finished": time.strftime("%Y-%m-%d"), **({"recipe": asdict(recipe)} if recipe else {})}
+                 "finished": time.strftime("%Y-%m-%d"), **({"recipe": recipe} if recipe else {})}
         write_json(self.folder / f"{name}.json", _finite(notes))
 
 
@@ -189,7 +189,8 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
         figures = {"held_out_psnr": reconstruction_psnr(vae, held_out.pixels).mean().item()}
     if stage.ranks.first:
         save_weights(stage.folder / "vae.safetensors", vae, dtype=torch.float16)
-        stage.describe("tokenizer_training", {**figures, "steps": training.step})
+        asked = {name: getattr(stage, name) for name in ("latent_noise", "ssim_weight", "keep_latents")}
+        stage.describe("tokenizer_training", {**figures, "steps": training.step}, asked)
     stage.ranks.barrier()
     return figures
 
@@ -234,7 +235,7 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
         if recipe.meaning_weight:
             save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
         clips = len(bank.latents) * stage.ranks.size
-        stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, recipe)
+        stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, asdict(recipe))
     stage.ranks.barrier()
     return figures
 

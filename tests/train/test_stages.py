@@ -75,6 +75,8 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
     moved = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
     decoding = {name for name in before if name.startswith(("decoder.", "post_quant_conv."))}
     assert moved == decoding if keep else moved > decoding
+    asked = json.loads((tmp_path / "tokenizer_training.json").read_text())["recipe"]
+    assert asked == {"latent_noise": 0.1, "ssim_weight": 0.3, "keep_latents": keep}
 
 
 def test_flags_of_tokenizer_and_world_reach_their_stage():
