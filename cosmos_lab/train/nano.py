@@ -76,7 +76,7 @@ class Stage:
         return self.folder / "runs"
 
     def describe(self, name: str, figures: dict[str, float], recipe: dict[str, object] | None = None) -> None:
-        """Writes `NAME.json`: plan, clips, what else was asked, hardware, wall-clock and figures of a finished stage."""
+        """Writes `NAME.json`: plan, clips, what else was asked, hardware, wall-clock, figures of a finished stage."""
         device = self.ranks.device
         hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
         notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
