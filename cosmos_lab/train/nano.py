@@ -253,14 +253,14 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
     return figures
 
 
-def check_average(other: Path, share: float) -> None:
-    """Raises ValueError for a share outside 0 to 1, FileNotFoundError where the other folder's weights are missing."""
+def check_average(folder: Path, share: float) -> None:
+    """Raises ValueError for a share outside 0 to 1, FileNotFoundError where a folder lacks what is averaged."""
     if not 0 <= share <= 1:
         raise ValueError(f"--share lies between 0, which changes nothing, and 1, not at {share:g}")
     missing = [name for name in (*(f"{part}.safetensors" for part in AVERAGED), "tokenizer.json")
-               if not (other / name).is_file()]  # fmt: skip
+               if not (folder / name).is_file()]  # fmt: skip
     if missing:
-        raise FileNotFoundError(f"no weights to average with: {other} lacks {', '.join(missing)}; name another --other")
+        raise FileNotFoundError(f"nothing to average: {folder} lacks {', '.join(missing)}; name another folder")
 
 
 @torch.no_grad()
@@ -268,11 +268,13 @@ def average(folder: Path, other: Path, share: float = 0.5) -> None:
     """Moves transformer and text encoder of `folder` by `share` towards those of `other`, from which they were trained.
 
     Wortsman et al. 2022 (arXiv 2109.01903): on the straight line between weights and what was trained from them often
-    lie better ones. Raises what `check_average` does, and ValueError for other words and for a second average.
+    lie better ones. To train on from there, remove `runs` first, whose state knows the weights of before. Raises what
+    `check_average` does, and ValueError for other words and for a second average.
     """
     check_average(other, share)
     check_average(folder, share)
-    told = json.loads((folder / "world_training.json").read_text())
+    notes = folder / "world_training.json"
+    told = json.loads(notes.read_text()) if notes.is_file() else {}
     if "averaged" in told:
         raise ValueError(f"the weights in {folder} are averaged already; train them on, or restore them, first")
     if (folder / "tokenizer.json").read_bytes() != (other / "tokenizer.json").read_bytes():
@@ -285,7 +287,7 @@ def average(folder: Path, other: Path, share: float = 0.5) -> None:
             parameter.lerp_(wanted, share)
     origin = {name: sha256(other / f"{name}.safetensors") for name in AVERAGED}
     told |= {"averaged": {"share": share, "with": origin}, "figures": {"before_averaging": told.get("figures", {})}}
-    write_json(folder / "world_training.json", told)
+    write_json(notes, told)
     for name, mine in zip(AVERAGED, modules[0], strict=True):
         save_weights(folder / f"{name}.safetensors", mine, dtype=torch.float16)
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP, dense_targets, label_table
 from cosmos_lab.nn.layers import Linear, RMSNorm
 from cosmos_lab.train.clips import Pool
+from cosmos_lab.train.world_model import TOKEN_PATCH
 from cosmos_lab.worlds.scene import SHAPES
 
-# Pixels of a token's side: 8 of the tokenizer, times the patch of 2.
-TOKEN_SIDE = 16
+# Pixels of a token's side: 8 of the tokenizer for each latent column.
+TOKEN_SIDE = 8 * TOKEN_PATCH
 PIXEL_FRAMES_PER_LATENT = 4
 # A token counts as an object's from this share of its pixels on.
 LEAST_SHARE = 0.02

@@ -19,6 +19,8 @@ from cosmos_lab.train.clips import (
     render_parts,
     render_pool,
 )
+from cosmos_lab.train.nano import world_bank
+from cosmos_lab.train.states import object_bank, state_bank
 from cosmos_lab.train.tokenizer import (
     as_video,
     edge_weight,
@@ -27,7 +29,7 @@ from cosmos_lab.train.tokenizer import (
     reconstruction_loss,
     set_latent_statistics,
 )
-from cosmos_lab.train.world_model import LatentBank
+from cosmos_lab.train.world_model import LatentBank, WorldRecipe
 from cosmos_lab.worlds.families import simulate_many
 
 
@@ -63,6 +65,10 @@ def test_a_pool_and_its_bank_stay_in_step():
     assert torch.allclose(bank.latents.float().std(dim=(0, 2, 3, 4)), torch.ones(16), atol=0.05)
     cut = replace(pool, rollouts=[pool.rollouts[0], replace(pool.rollouts[1], start=5)])
     assert bank.later.tolist() == [False, False] and latent_bank(cut, vae, text).later.tolist() == [False, True]
+    parts = world_bank(iter([pool, pool.first(1)]), vae, text, WorldRecipe(state_weight=0.1, object_weight=1.0))
+    assert torch.equal(parts.latents[[0, 2]], bank.latents[[0, 0]]) and torch.equal(parts.tokens[2], bank.tokens[0])
+    for part, one in ((parts.states, state_bank(pool)), (parts.objects, object_bank(pool))):
+        assert torch.equal(part, one[[0, 1, 0]])
     told = captions_of([pool.rollouts[1].scene])
     assert torch.equal(bank.tokens[1].long(), text.tokenize([caption for caption, _ in told]).ids)
     assert bank.meanings[1].tolist() == [meaning for _, meaning in told]

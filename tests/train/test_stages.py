@@ -108,6 +108,17 @@ def test_odds_are_read_from_the_command_line(capsys):
     assert "'fall' is no FAMILY=ODDS, such as fall=2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stages, taken", [(("world",), "parts"), (("tokenizer", "world"), ["pool"])])
+def test_the_world_alone_takes_its_clips_in_parts(monkeypatch, stages, taken):
+    seen = []
+    monkeypatch.setattr("cosmos_lab.train.clips.render_parts", lambda source, ranks: "parts")
+    monkeypatch.setattr("cosmos_lab.train.clips.render_pool", lambda source, ranks: "pool")
+    monkeypatch.setattr(nano, "held_out_pool", lambda ranks, workers: None)
+    monkeypatch.setattr(nano, "train_stage", lambda name, stage, pools, held_out: seen.append(pools) or {})
+    train.run(parsed(*stages))
+    assert seen == [taken] * len(stages)
+
+
 class Tied(nn.Module):
     """Two layers that share their weight, as T5's embedding has two names."""
 
