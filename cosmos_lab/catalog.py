@@ -40,11 +40,15 @@ def card(name: str) -> Card:
 
 
 def nano_card(dit: DiTConfig | None = None, tokenizer: WaveletVAEConfig | None = None) -> Card:
-    """The embedded model, or another of its kind with a different network."""
+    """The embedded model, or another of its kind with a different network.
+
+    Churn leaves alone the pure noise at sigma 80, and what lies below 4, where the layout stands.
+    """
     return Card(
         name="nano", generation="nano", size="nano", tasks=("text2image", *WORLD),
         dit=dit or DIT_CONFIGS["nano"](), tokenizer=tokenizer or nano_config(), text=Text(num_tokens=128),
-        sampling=Sampling(num_steps=25, guidance=3.0, noise="keyed", batch_guidance=True),
+        sampling=Sampling(num_steps=25, guidance=3.0, noise="keyed", batch_guidance=True, churn=0.3,
+                          churn_range=(4.0, 79.0)),
         pictures=Pictures(resize="round"), sizes=NANO_SIZES, resolution="112", num_pixel_frames=33, any_length=True,
         files={"folder": "assets/nano"},
     )

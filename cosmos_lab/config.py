@@ -6,6 +6,7 @@ No code asks for a model's name; it asks a card's field, and the field names the
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cosmos_lab.diffusion.churn import check_churn
 from cosmos_lab.nn.dit import DiTConfig
 from cosmos_lab.nn.frame_counts import latent_frames
 from cosmos_lab.nn.wan_vae import WanVAEConfig
@@ -89,8 +90,10 @@ class Sampling:
         _one_of("noise", self.noise, ("keyed", "official"))
         _one_of("augment_noise", self.augment_noise, ("once", "each"))
         _one_of("full_edit", self.full_edit, ("noise", "latents"))
-        if self.churn and self.solver not in ("ab2", "heun"):
-            raise ValueError(f"the solvers ab2 and heun know churn, {self.solver} does not")
+        if self.churn:
+            check_churn(self.churn, *self.churn_range)
+            if self.solver not in ("ab2", "heun"):
+                raise ValueError(f"the solvers ab2 and heun know churn, {self.solver} does not")
         if self.num_steps < 1 or not 0 < self.sigma_min < self.sigma_max:
             raise ValueError("a schedule needs at least one step and 0 < sigma_min < sigma_max")
 

@@ -109,8 +109,10 @@ def _levels(card: Card) -> str:
 
 
 def _solver(card: Card) -> str:
-    last = ", clean final evaluation" if card.sampling.final_step == "denoise" else ""
-    return card.sampling.solver + last
+    s = card.sampling
+    last = ", clean final evaluation" if s.final_step == "denoise" else ""
+    low, high = s.churn_range
+    return s.solver + last + (f", churn {s.churn:g} from {high:g} to {low:g}" if s.churn else "")
 
 
 def _guidance(card: Card) -> str:

@@ -54,7 +54,8 @@ class Official:
             self.pipe.card, name=name, generation=official.generation, size=official.size, files=official.files,
             tasks=official.tasks, fps=official.fps, first_frame=official.first_frame, num_pixel_frames=9,
             sizes=dict.fromkeys(official.sizes, aspects), resolution=official.resolution,
-            sampling=replace(self.pipe.card.sampling, num_steps=1),
+            # Churn is nano's own.
+            sampling=replace(self.pipe.card.sampling, num_steps=1, churn=0.0),
         )  # fmt: skip
         return Pipeline(replace(self.pipe.model, card=card), name)
 

@@ -7,6 +7,15 @@ from math import sqrt
 from torch import Tensor
 
 
+def check_churn(amount: float, low: float, high: float) -> None:
+    """Raises ValueError unless 0 < amount <= 1 and 0 < low < high."""
+    if not (0 < amount <= 1 and 0 < low < high):
+        raise ValueError(
+            f"churn raises the noise by more than nothing and at most to twice its level, where 0 < low < high; "
+            f"not by {amount:g} between {low:g} and {high:g}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Churn:
     """Before a step from a noise level sigma between `low` and `high`, noise raises the state to (1 + amount) sigma.
@@ -22,11 +31,7 @@ class Churn:
     noise: Callable[[int], Tensor]
 
     def __post_init__(self) -> None:
-        if not (0 < self.amount <= 1 and 0 < self.low < self.high):
-            raise ValueError(
-                f"churn raises the noise by more than nothing and at most to twice its level, where 0 < low < high; "
-                f"not by {self.amount:g} between {self.low:g} and {self.high:g}"
-            )
+        check_churn(self.amount, self.low, self.high)
 
     def raised(self, x: Tensor, sigma: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """State and noise level of step `index`, raised where the level lies in the range; float64 inside."""

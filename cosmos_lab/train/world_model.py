@@ -37,9 +37,9 @@ class WorldRecipe:
     """
 
     batch: int = 128
-    sigma_mean: float = 1.0
-    sigma_std: float = 1.4
-    high_noise: float = 0.06
+    sigma_mean: float = 0.75
+    sigma_std: float = 1.6
+    high_noise: float = 0.1
     high_range: tuple[float, float] = (8.0, 160.0)
     text_dropout: float = 0.12
     conditional: tuple[float, float, float] = (0.76, 0.12, 0.12)

@@ -102,3 +102,8 @@ def test_impossible_churn_is_refused(changed):
 def test_a_solver_without_churn_refuses_a_card_with_it():
     with pytest.raises(ValueError, match="know churn, euler does not"):
         Sampling(solver="euler", churn=0.3, churn_range=(2.0, 60.0))
+
+
+def test_a_card_with_impossible_churn_is_refused():
+    with pytest.raises(ValueError, match="not by 0.3 between 0 and 0"):
+        Sampling(churn=0.3)

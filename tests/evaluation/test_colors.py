@@ -8,6 +8,7 @@ from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES, PROP
 
 RED, ORANGE, YELLOW, PINK = (COLOR_NAMES.index(name) for name in ("red", "orange", "yellow", "pink"))
 LENGTH = 12
+ALWAYS = slice(None)
 
 
 def painted(*patches):
@@ -18,7 +19,11 @@ def painted(*patches):
     return torch.nn.functional.one_hot(classes, len(COLOR_NAMES)).permute(0, 3, 1, 2)[None].float()
 
 
-ALWAYS = slice(None)
+def proven(colors):
+    """The proven colors of one clip, in the order of COLOR_NAMES."""
+    return proven_colors(colors).nonzero()[:, 1].tolist()
+
+
 BALL = (RED, slice(20, 30), slice(20, 30), ALWAYS)
 BLOCK = (YELLOW, slice(20, 30), slice(31, 41), ALWAYS)
 
@@ -26,11 +31,46 @@ BLOCK = (YELLOW, slice(20, 30), slice(31, 41), ALWAYS)
 def test_a_color_is_proven_by_its_size_and_by_its_duration():
     small = (ORANGE, slice(20, 24), slice(50, 54), ALWAYS)
     brief = (PINK, slice(40, 50), slice(50, 60), slice(0, 2))
-    assert proven_colors(painted(BALL, small, brief)).nonzero()[:, 1].tolist() == [RED]
+    assert proven(painted(BALL, small, brief)) == [RED]
+
+
+def blurred(*patches, times, color=ORANGE, columns=slice(27, 34)):
+    """The patches, and between them for some pixel frames a color of which nobody can be sure."""
+    mixed = painted(*patches, (color, slice(22, 30), columns, times))
+    return 0.6 * mixed + 0.4 * painted(*patches)
+
+
+def test_a_brief_blur_between_two_objects_is_none_but_a_brief_object_is():
+    apart = (PINK, slice(40, 50), slice(50, 60), slice(4, 7))
+    inside = (PINK, slice(22, 29), slice(28, 35), slice(4, 7))
+    assert proven(blurred(BALL, BLOCK, times=slice(4, 7))) == [RED, YELLOW]
+    assert proven(painted(BALL, BLOCK, apart)) == proven(painted(BALL, BLOCK, inside)) == [RED, YELLOW, PINK]
+
+
+def test_a_brief_blur_in_the_open_is_an_object():
+    assert proven(blurred(BALL, BLOCK, times=slice(4, 7), columns=slice(60, 67))) == [RED, ORANGE, YELLOW]
+    # Around four of these ten columns, more than a tenth is red.
+    assert proven(blurred(BALL, times=slice(4, 7), columns=slice(30, 40))) == [RED, ORANGE]
+
+
+def test_what_lasts_a_third_of_the_clip_is_an_object_wherever_it_is():
+    for pixel_frames in (3, 4):
+        shown = blurred(BALL, BLOCK, times=slice(4, 4 + pixel_frames))
+        assert (ORANGE in proven(shown)) == (pixel_frames == 4)
+
+
+def test_every_clip_of_a_batch_is_judged_by_itself():
+    both = torch.cat([blurred(BALL, BLOCK, times=slice(4, 7)), blurred(BALL, BLOCK, times=slice(2, 9))])
+    assert proven_colors(both)[:, ORANGE].tolist() == [False, True]
+
+
+def test_a_ball_that_turns_pink_in_the_open_shows_two_colors():
+    pink = (PINK, slice(20, 30), slice(20, 30), slice(5, 8))
+    assert proven(painted(BALL, pink)) == [RED, PINK]
 
 
 def test_a_short_clip_proves_what_it_shows_throughout():
-    assert proven_colors(painted(BALL)[:, :1]).nonzero()[:, 1].tolist() == [RED]
+    assert proven(painted(BALL)[:, :1]) == [RED]
 
 
 def test_a_mixed_edge_goes_to_the_objects_beside_it():

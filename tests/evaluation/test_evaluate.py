@@ -37,12 +37,12 @@ def test_a_batch_equals_single_calls(pipe, batch):  # noqa: F811
 
 
 def test_a_batch_puts_the_same_noise_back_as_single_calls(pipe, batch):  # noqa: F811
-    sampling = replace(pipe.card.sampling, churn=0.3, churn_range=(4.0, 79.0))
-    noisy = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
-    clips = generate_batch(noisy, PROMPTS[:2], seeds=[5, 6], num_steps=3)
-    alone = noisy.text2world(PROMPTS[1], seed=6, num_steps=3, progress=False).frames
+    clips = generate_batch(pipe, PROMPTS[:2], seeds=[5, 6], num_steps=3)
+    alone = pipe.text2world(PROMPTS[1], seed=6, num_steps=3, progress=False).frames
     assert np.abs(clips[1].astype(int) - alone).max() <= 1
-    calm = generate_batch(pipe, PROMPTS[:2], seeds=[5, 6], num_steps=3)
+    sampling = replace(pipe.card.sampling, churn=0.0)
+    without = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
+    calm = generate_batch(without, PROMPTS[:2], seeds=[5, 6], num_steps=3)
     assert np.abs(clips[1].astype(int) - calm[1]).max() > 10
 
 

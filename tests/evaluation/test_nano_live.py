@@ -1,6 +1,7 @@
 """The embedded model itself: a handful of clips measured here and now, and the record of the full evaluation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from cosmos_lab.evaluation.ruler import position_errors
 from cosmos_lab.pipelines.generate import load
 from cosmos_lab.runtime.checkpoints import find_folder
 from cosmos_lab.worlds.render import render
+from cosmos_lab.worlds.scene import COLORS
 
 FOLDER = find_folder("nano")
 PROMPTS = ("a red ball rolls to the right across a wooden floor.", "a yellow cube falls onto grass.")
@@ -49,6 +51,27 @@ def test_the_ruler_reads_rendered_clips(reader, rendered):
         right += [reading.motion == true.motion, reading.floor == true.floor, reading.camera == true.camera]
     # The rates stand in the record. Eight clips prove none: one slip of 32 is let pass.
     assert sum(right) >= 31 and position_errors(readings, truth).mean() < 1.0
+
+
+def test_the_ruler_finds_an_object_that_has_another_color_for_a_moment(reader, rendered):
+    rollouts, shown = rendered
+    for row in (3, 4, 5):
+        rollout = rollouts[row]
+        changed = repainted(rollout)
+        pixels = shown.pixels[row : row + 1].clone()
+        pixels[:, 12:18] = render([changed], device="cpu").pixels[:, 12:18]
+        colors = {body.color for scene in (rollout.scene, changed.scene) for body in scene.objects}
+        assert {track.color for track in read(reader, pixels)[0].objects} == colors
+
+
+def repainted(rollout):
+    """The same motion, but the first object has a color that the scene does not show."""
+    scene = rollout.scene
+    used = {body.color for body in scene.bodies}
+    color = next(color for color in COLORS if color not in used)
+    first = scene.objects[0].name
+    bodies = tuple(replace(body, color=color) if body.name == first else body for body in scene.bodies)
+    return replace(rollout, scene=replace(scene, bodies=bodies))
 
 
 def test_the_tokenizer_keeps_what_it_is_given(pipe, rendered):

@@ -125,6 +125,7 @@ def test_the_page_shows_what_the_cards_say():
     assert len(page) == len(CONVENTIONS)
     assert page["solver"][V2W] == "ab2, clean final evaluation"
     assert page["solver"][f"{V2W} in diffusers"] == "euler"
+    assert page["solver"]["nano"] == "ab2, clean final evaluation, churn 0.3 from 79 to 4"
     assert page["rotary time"][V2W] == "index of the latent frame"
     assert page["rotary time"][f"{V2W} in diffusers"] == "index / fps · 24"
     assert page["timestep"]["predict2.5-2b-post-trained"] == "1000 sigma cut to an integer, · 0.001"

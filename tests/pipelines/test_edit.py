@@ -33,8 +33,11 @@ def test_strength_0_is_the_input_and_1_is_generation_from_noise(pipe, clip):  # 
 
 
 def test_more_strength_changes_more(pipe, clip):  # noqa: F811
+    # Strength 1 alone begins with noise, and so knows churn, which takes a network that knows nothing elsewhere.
+    sampling = replace(pipe.card.sampling, churn=0.0)
+    calm = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
     given = pipe.model.vae.encode(video.to_network(clip.frames))
-    changes = [(lab.edit(pipe, clip, PROMPT, strength=s, seed=5, **QUICK).latents - given).square().mean().item()
+    changes = [(lab.edit(calm, clip, PROMPT, strength=s, seed=5, **QUICK).latents - given).square().mean().item()
                for s in (0.25, 0.5, 0.75, 1.0)]  # fmt: skip
     assert changes == sorted(changes) and changes[0] < 0.5 * changes[-1]
 

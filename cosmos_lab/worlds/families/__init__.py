@@ -1,5 +1,6 @@
 """The scene families: each draws a scene from a design and verifies from the rollout what the label says."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
@@ -126,6 +127,13 @@ def _attempt(job: tuple[int, str | None, str, float]) -> tuple[int, dict[str, np
         return seed, str(error)
 
 
+def _give_way() -> None:
+    """Whatever else has to be done on these cores, such as compiling the renderer, comes first."""
+    # Windows has no niceness.
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
 def simulate_many(
     seeds: Iterable[int],
     family: str | None = None,
@@ -147,7 +155,7 @@ def simulate_many(
     if family and odds:
         raise ValueError(f"simulate one family or odds of several, not {family!r} and {dict(odds)}")
     jobs = ((int(seed), drawn_family(int(seed), odds) if odds else family, split, later) for seed in seeds)
-    pool = multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else None
+    pool = multiprocessing.get_context("spawn").Pool(workers, initializer=_give_way) if workers > 1 else None
     try:
         for seed, answer in pool.imap(_attempt, jobs, chunksize=16) if pool else map(_attempt, jobs):
             if isinstance(answer, str):
