@@ -34,9 +34,9 @@ def test_a_color_is_proven_by_its_size_and_by_its_duration():
     assert proven(painted(BALL, small, brief)) == [RED]
 
 
-def blurred(*patches, times, color=ORANGE, columns=slice(27, 34)):
-    """The patches, and between them for some pixel frames a color of which nobody can be sure."""
-    mixed = painted(*patches, (color, slice(22, 30), columns, times))
+def blurred(*patches, times, columns=slice(27, 34)):
+    """The patches, and for some pixel frames an orange of which nobody can be sure."""
+    mixed = painted(*patches, (ORANGE, slice(22, 30), columns, times))
     return 0.6 * mixed + 0.4 * painted(*patches)
 
 
