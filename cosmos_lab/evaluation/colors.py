@@ -18,10 +18,10 @@ FAINT = 0.02
 PROVEN_AREA = 80.0
 PROVEN_PRESENCE = 3
 # The whole of an object shows longer than its mixed edges do: of 202 objects in rendered clips each covers that much in
-# at least 16 of 33 pixel frames. What does so in fewer than a third, unsurely, and for three quarters where objects
-# that last fill a tenth of what is around, is no third object: there two colors mix, or a stripe blurs in motion. Of 30
-# renders in which a cube of a tower or a domino has another color for 6 pixel frames, 27 are found, 30 without this.
-LASTING, SURE = 1 / 3, 0.8
+# at least 16 of 33 pixel frames. What does so in fewer than a third (11, however long the clip), unsurely, and for three
+# quarters where objects that last fill a tenth of what is around, is no third object: there two colors mix, or a stripe
+# blurs in motion.
+LASTING, SURE = 11, 0.8
 SHARE_BESIDE, NEAR = 0.75, 0.1
 # How far an object reaches, in cells, over what looks like another color.
 REACH = 4
@@ -41,7 +41,7 @@ def proven_colors(colors: Tensor) -> Tensor:
     large = CELL**2 * reduce(mass, "b t c h w -> b t c", "sum") > PROVEN_AREA
     needed = min(PROVEN_PRESENCE, length)
     present = large.sum(dim=1)
-    lasting = present >= max(needed, int(LASTING * length))
+    lasting = present >= max(needed, min(length // 3, LASTING))
     objects = reduce(mass * rearrange(lasting, "b c -> b 1 c 1 1"), "b t c h w -> b t 1 h w", "sum")
     seen = mass * large[..., None, None]
     whole, beside, sure = (reduce(part, "b t c h w -> b c", "sum")

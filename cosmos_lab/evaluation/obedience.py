@@ -7,7 +7,7 @@ import numpy as np
 
 from cosmos_lab.evaluation.reading import Reading
 from cosmos_lab.worlds.captions import Caption
-from cosmos_lab.worlds.scene import Scene
+from cosmos_lab.worlds.scene import COLORS, Scene
 from cosmos_lab.worlds.split import is_withheld
 
 ATTRIBUTES = ("count", "color", "shape", "motion", "floor", "camera", "light")
@@ -18,8 +18,8 @@ class Asked:
     """What a prompt asks for: `shapes` of the mentioned objects by color; None or empty where it leaves things open.
 
     `everything` means that the prompt mentions every object, so that others are one too many; a short prompt never
-    does, since its like in training names what acts and passes over what rests. `groups` are the colors
-    of towers and rows. `withheld` tells whether training held back the combination.
+    does, since its like in training names what acts and passes over what rests. `groups` are the colors that
+    towers and rows may have: all that nothing else is said to have, where the prompt leaves them open. `withheld` tells whether training held back the combination.
     """
 
     shapes: dict[str, str]
@@ -45,11 +45,19 @@ def asked(scene: Scene, caption: Caption) -> Asked:
     return Asked(
         shapes={body.color: body.shape for body in bodies} if described else {},
         everything=described and caption.length != "short" and len(bodies) == len(scene.objects),
-        groups=tuple(group["colors"]) if group else (),
+        groups=_group_colors(scene, caption) if group else (),
         count=len(scene.objects) if "count" in caption.stated else None,
         motion=stated("motion"), floor=stated("floor"), camera=stated("camera"), light=stated("light"),
         withheld=is_withheld(scene),
     )  # fmt: skip
+
+
+def _group_colors(scene: Scene, caption: Caption) -> tuple[str, ...]:
+    """The colors that bodies of the scene's tower or row may have: those told, or all but those of what else is told."""
+    group = scene.facts["group"]
+    if "color" in caption.stated and set(group["names"]) <= set(caption.mentioned):
+        return tuple(group["colors"])
+    return tuple(color for color in COLORS if color not in {scene.body(name).color for name in caption.mentioned})
 
 
 def counted(reading: Reading) -> int:

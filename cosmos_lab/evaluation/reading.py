@@ -14,7 +14,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from cosmos_lab.evaluation.colors import CELL, MIN_AREA, object_mass, settle_colors
-from cosmos_lab.evaluation.doubles import is_doubled
+from cosmos_lab.evaluation.doubles import doubled_when
 from cosmos_lab.evaluation.labels import (
     BACKGROUND,
     COLOR_NAMES,
@@ -119,9 +119,11 @@ class Reading:
         return bool(self.objects) and self.certainty >= 0.6 and self.confidence["motion"] >= 0.4
 
     @cached_property
-    def doubled(self) -> frozenset[str]:
-        """The colors that show two separate bodies; looked for once, since it takes longer than all other questions."""
-        return frozenset(track.color for track in self.objects if is_doubled(track, self.classes))
+    def doubled(self) -> dict[str, np.ndarray]:
+        """The colors that show two separate bodies, and in which pixel frames (T,); looked for once, since it takes
+        longer than all other questions."""
+        found = {track.color: doubled_when(track, self.classes) for track in self.objects}
+        return {color: when for color, when in found.items() if when.any()}
 
     def track(self, color: str) -> Track | None:
         """The track of a color, or None where the clip shows none."""

@@ -59,6 +59,13 @@ def test_what_lasts_a_third_of_the_clip_is_an_object_wherever_it_is():
         assert (ORANGE in proven(shown)) == (pixel_frames == 4)
 
 
+def test_a_long_clip_asks_no_longer_of_an_object_than_one_of_33_pixel_frames():
+    """Eleven pixel frames are a third of a clip, and enough in a video of several."""
+    for times in (10, 11):
+        shown = blurred(BALL, BLOCK, times=slice(0, times))
+        assert (ORANGE in proven(torch.cat([shown] + [painted(BALL, BLOCK)] * 5, dim=1))) == (times == 11)
+
+
 def test_every_clip_of_a_batch_is_judged_by_itself():
     both = torch.cat([blurred(BALL, BLOCK, times=slice(4, 7)), blurred(BALL, BLOCK, times=slice(2, 9))])
     assert proven_colors(both)[:, ORANGE].tolist() == [False, True]

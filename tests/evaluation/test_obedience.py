@@ -8,6 +8,7 @@ from made_worlds import ball, cube, reading, scene, track
 
 from cosmos_lab.evaluation.obedience import ATTRIBUTES, asked, counted, obedience, obeys, rate, shuffled
 from cosmos_lab.worlds.captions import Caption
+from cosmos_lab.worlds.scene import COLORS
 
 STILL = np.full((33, 2), 50.0)
 MADE = scene([ball(), cube()], resting=["cube"])
@@ -64,6 +65,15 @@ def test_a_short_prompt_leaves_room_for_what_rests():
         crowd = shown(("red", "sphere"), ("pink", "box"))
         assert obeys(crowd, prompt)["color"] is forgiven and prompt.everything is not forgiven
         assert obeys(shown(("pink", "box")), prompt)["color"] is False
+
+
+def test_a_tower_has_the_colors_that_are_told_or_any_that_nothing_else_has():
+    tower = {"kind": "tower", "names": ["cube"], "colors": ["blue"]}
+    made = scene([ball(), cube()], family="tower", group=tower)
+    told, open_ = asked(made, caption()), asked(made, caption({"motion", "color", "shape"}, mentioned=("ball",)))
+    assert told.groups == ("blue",) and PROMPT.groups == ()
+    assert set(open_.groups) == set(COLORS) - {"red"}
+    assert set(asked(made, caption({"motion"}, mentioned=())).groups) == set(COLORS)
 
 
 def test_an_unreadable_clip_is_wrong_in_everything():

@@ -5,6 +5,7 @@ import pytest
 from made_worlds import paint, reading, track
 
 from cosmos_lab.evaluation.doubles import components
+from cosmos_lab.evaluation.obedience import counted
 from cosmos_lab.evaluation.permanence import departures, grown, permanence_faults
 
 LENGTH = 12
@@ -113,7 +114,25 @@ def test_doubles_are_caught_but_towers_may_fall_apart():
     split = along((50, 30), (2, 0))
     other = along((50, 30), (-3, 0))
     doubled = seen([("red", split, RADIUS), ("red", other, RADIUS)])
-    assert permanence_faults(doubled) == ("red is there twice",) and permanence_faults(doubled, groups=("red",)) == ()
+    assert permanence_faults(doubled) == ("red is there twice at times",)
+    assert permanence_faults(doubled, groups=("red",)) == ()
+
+
+def twins(hidden=()):
+    """Two red discs that rest apart; the second one shows no body in the pixel frames `hidden`."""
+    return seen([("red", along((20, 30), (0, 0)), RADIUS), ("red", along((60, 30), (0, 0), hidden=hidden), RADIUS)])
+
+
+def test_twins_that_were_there_all_along_are_one_too_many_but_permanent():
+    resting = twins()
+    assert permanence_faults(resting) == () and counted(resting) == 2
+    # One pixel frame of twelve is less than a tenth: a flicker of the mask.
+    assert permanence_faults(twins(hidden=[5])) == ()
+
+
+@pytest.mark.parametrize("hidden", [[0], [LENGTH - 1], range(6), range(6, LENGTH), (5, 6)])
+def test_a_twin_that_comes_or_goes_is_caught(hidden):
+    assert permanence_faults(twins(hidden=hidden)) == ("red is there twice at times",)
 
 
 def test_a_thing_seen_on_both_sides_of_a_post_is_one():
