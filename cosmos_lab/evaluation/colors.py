@@ -17,10 +17,9 @@ FAINT = 0.02
 # none covered less than 150 for so long; mixed edges and halos seldom cover more than 60.
 PROVEN_AREA = 80.0
 PROVEN_PRESENCE = 3
-# The whole of an object shows longer than its mixed edges do: of 202 objects in rendered clips each covers that much in
-# at least 16 of 33 pixel frames. What does so in fewer than a third (11, however long the clip), unsurely, and for three
-# quarters where objects that last fill a tenth of what is around, is no third object: there two colors mix, or a stripe
-# blurs in motion.
+# The whole of an object shows longer than its mixed edges do. What covers that much in fewer than a third of the pixel
+# frames (11, however long the clip), unsurely, and for three quarters where objects that last fill a tenth of what is
+# around, is no third object: there two colors mix, or a stripe blurs in motion.
 LASTING, SURE = 11, 0.8
 SHARE_BESIDE, NEAR = 0.75, 0.1
 # How far an object reaches, in cells, over what looks like another color.

@@ -42,7 +42,7 @@ def doubled_when(track: "Track", classes: np.ndarray) -> np.ndarray:  # noqa: F8
 
 
 def all_along(doubled: np.ndarray) -> bool:
-    """Whether two bodies of one color were there from the first pixel frame to the last: one too many, yet permanent."""
+    """Whether two bodies of one color were there from first to last pixel frame: one too many, yet permanent."""
     return bool(doubled[0] and doubled[-1] and doubled.mean() >= ALL_ALONG)
 
 

@@ -18,8 +18,9 @@ class Asked:
     """What a prompt asks for: `shapes` of the mentioned objects by color; None or empty where it leaves things open.
 
     `everything` means that the prompt mentions every object, so that others are one too many; a short prompt never
-    does, since its like in training names what acts and passes over what rests. `groups` are the colors that
-    towers and rows may have: all that nothing else is said to have, where the prompt leaves them open. `withheld` tells whether training held back the combination.
+    does, since its like in training names what acts and passes over what rests. `groups` are the colors that towers and
+    rows may have: where the prompt leaves them open, all that nothing else is said to have. `withheld` tells whether
+    training held back the combination.
     """
 
     shapes: dict[str, str]
@@ -53,7 +54,7 @@ def asked(scene: Scene, caption: Caption) -> Asked:
 
 
 def _group_colors(scene: Scene, caption: Caption) -> tuple[str, ...]:
-    """The colors that bodies of the scene's tower or row may have: those told, or all but those of what else is told."""
+    """The colors that a scene's tower or row may have: those told of it, or all but those told of other bodies."""
     group = scene.facts["group"]
     if "color" in caption.stated and set(group["names"]) <= set(caption.mentioned):
         return tuple(group["colors"])
