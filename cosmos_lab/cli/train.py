@@ -38,8 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object_weight", type=float, default=0.0,
                         help="world: the error counts up to 1 + this many times where objects are, the less the more "
                              "noise; 0 counts all alike")
+    parser.add_argument("--sigma", type=float, nargs=2, metavar=("MEAN", "STD"),
+                        help="world: mean and standard deviation of ln sigma (default: 0.75 1.6)")
     parser.add_argument("--later", type=float, default=0.0, metavar="SHARE",
                         help="world: share of clips that begin in the middle of a motion")
+    parser.add_argument("--drums", type=float, default=0.0, metavar="SHARE",
+                        help="share of towers that are built of drums in place of cubes")
     parser.add_argument("--family_odds", type=_odds, nargs="+", default=[], metavar="FAMILY=ODDS",
                         help="scene families drawn more or less often than the others, such as fall=2 tower=2")
     parser.add_argument("--latent_noise", type=float, default=0.1,
@@ -98,7 +102,7 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
     _check_clips(args, trained)
     ranks = join(args.device)
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
-                        odds=dict(args.family_odds), later=args.later)
+                        odds=dict(args.family_odds), later=args.later, drums=args.drums)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
     # The world model alone learns from latents: it takes more clips than a GPU holds pictures of.
@@ -120,6 +124,10 @@ def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
         raise ValueError("--family_odds is for stages that see clips: the stage text is told of all families alike")
     if not 0 <= args.later < 1:
         raise ValueError(f"--later is a share of the clips, from 0 to below 1, not {args.later:g}")
+    if not 0 <= args.drums <= 1:
+        raise ValueError(f"--drums is a share of the towers, from 0 to 1, not {args.drums:g}")
+    if args.drums and "text" in trained:
+        raise ValueError("--drums is for stages that see clips: the stage text is told of towers of cubes")
     # Raises for a family that there is not; which one is drawn does not matter here.
     drawn_family(0, dict(args.family_odds))
 
@@ -135,7 +143,9 @@ def _stage(args: argparse.Namespace, index: int, name: str, source: object, rank
     plan = Plan(steps=args.steps, minutes=args.minutes[index % len(args.minutes)], lr=lr, warmup=args.warmup,
                 cooldown=args.cooldown, optimizer=args.optimizer or optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
-    weights = {name: getattr(args, name) for name in ("state_weight", "meaning_weight", "object_weight")}
+    asked = {name: getattr(args, name) for name in ("state_weight", "meaning_weight", "object_weight")}
+    if args.sigma:
+        asked |= {"sigma_mean": args.sigma[0], "sigma_std": args.sigma[1]}
     return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
-                 world=WorldRecipe(**weights), latent_noise=args.latent_noise, ssim_weight=args.ssim_weight,
+                 world=WorldRecipe(**asked), latent_noise=args.latent_noise, ssim_weight=args.ssim_weight,
                  keep_latents=args.keep_latents, reader_clips=args.reader_clips)

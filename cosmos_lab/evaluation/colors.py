@@ -17,10 +17,11 @@ FAINT = 0.02
 # none covered less than 150 for so long; mixed edges and halos seldom cover more than 60.
 PROVEN_AREA = 80.0
 PROVEN_PRESENCE = 3
-# The whole of an object shows longer than its mixed edges do. What covers that much in fewer than a third of the pixel
-# frames (11, however long the clip), unsurely, and for three quarters where objects that last fill a tenth of what is
-# around, is no third object: there two colors mix, or a stripe blurs in motion.
-LASTING, SURE = 11, 0.8
+# An object covers that much in a third of the pixel frames (11, however long the clip), and surely: the mean of its
+# share, weighted by the share, is CLEAR at least. What does so more briefly or less surely (below SURE in any case),
+# and for three quarters where such objects fill a tenth of what is around, is no third object: there two colors mix,
+# or a stripe blurs in motion.
+LASTING, CLEAR, SURE = 11, 0.7, 0.8
 SHARE_BESIDE, NEAR = 0.75, 0.1
 # How far an object reaches, in cells, over what looks like another color.
 REACH = 4
@@ -34,19 +35,22 @@ def object_mass(colors: Tensor) -> Tensor:
 def proven_colors(colors: Tensor) -> Tensor:
     """Whether each of the 8 colors is an object's (B, 8), of (B, T, 10, h, w).
 
-    It is seen largely for some pixel frames, and is no brief blur beside what lasts.
+    It is seen largely for some pixel frames, and is no blur beside what lasts.
     """
     mass, length = object_mass(colors), colors.shape[1]
     large = CELL**2 * reduce(mass, "b t c h w -> b t c", "sum") > PROVEN_AREA
-    needed = min(PROVEN_PRESENCE, length)
-    present = large.sum(dim=1)
-    lasting = present >= max(needed, min(length // 3, LASTING))
-    objects = reduce(mass * rearrange(lasting, "b c -> b 1 c 1 1"), "b t c h w -> b t 1 h w", "sum")
+    needed, present = min(PROVEN_PRESENCE, length), large.sum(dim=1)
     seen = mass * large[..., None, None]
-    whole, beside, sure = (reduce(part, "b t c h w -> b c", "sum")
-                           for part in (seen, seen * (around(objects) > NEAR), seen.square()))
+    whole, sure = _total(seen), _total(seen.square())
+    lasting = (present >= max(needed, min(length // 3, LASTING))) & (sure >= CLEAR * whole)
+    objects = reduce(mass * rearrange(lasting, "b c -> b 1 c 1 1"), "b t c h w -> b t 1 h w", "sum")
+    beside = _total(seen * (around(objects) > NEAR))
     blurred = (beside >= SHARE_BESIDE * whole) & (sure < SURE * whole)
     return lasting | ((present >= needed) & ~blurred)
+
+
+def _total(part: Tensor) -> Tensor:
+    return reduce(part, "b t c h w -> b c", "sum")
 
 
 def around(mass: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cosmos_lab.evaluation.colors import CELL, MIN_AREA
+from cosmos_lab.evaluation.colors import CELL
 from cosmos_lab.evaluation.labels import COLOR_NAMES
 
 
@@ -11,34 +11,46 @@ def usual_area(track: "Track") -> float:  # noqa: F821
     return float(np.quantile(track.area[track.visible], 0.8)) if track.visible.any() else 0.0
 
 
-# In so many pixel frames a color shows two bodies before it counts as doubled.
+# In so many pixel frames a color surely shows two bodies before it counts as doubled.
 MIN_DOUBLED = 3
+# They surely are two where the smaller one covers so many pixels (single bodies show crumbs of 32 at most) and lies so
+# many radii of the larger one away from it: farther apart than an occluder in front of one body could part it.
+TWIN_AREA, APART = 80.0, 2.5
+# A body is there from this share of its usual area on, however much of it is hidden.
+THERE = 0.25
 # Two bodies that show in the first and last of a clip's pixel frames and in this share of all were there all along.
 ALL_ALONG = 0.9
 
 
 def doubled_when(track: "Track", classes: np.ndarray) -> np.ndarray:  # noqa: F821
-    """The pixel frames (T,) in which a color shows two separate bodies, farther apart than an occluder in front of one
-    could part them; none where they are fewer than MIN_DOUBLED.
+    """The pixel frames (T,) in which a color shows two bodies; none unless they surely are two in MIN_DOUBLED of them.
 
-    `classes` (T, h, w) are the likeliest class of each cell (indices of COLOR_NAMES).
+    Once that is known, the smaller one is there wherever THERE of its usual area is, be it half hidden, close to the
+    other, or one component with it. `classes` (T, h, w) are the likeliest class of each cell (indices of COLOR_NAMES).
     """
-    doubled = np.zeros(len(track.area), dtype=bool)
+    nowhere = np.zeros(len(track.area), dtype=bool)
     radius = np.sqrt(np.maximum(track.area, 1e-6) / np.pi)
     # Two bodies spread a mask wide; the exact search is only worth its time there.
-    suspects = np.flatnonzero(track.visible & (np.hypot(*track.spread.T) > 1.1 * radius))
-    if len(suspects) < MIN_DOUBLED:
-        return doubled
-    usual = np.sqrt(usual_area(track) / np.pi) / CELL
-    for index in suspects:
-        labels = components(classes[index] == COLOR_NAMES.index(track.color))
-        sizes = np.bincount(labels.ravel())[1:]
-        order = np.argsort(sizes)[::-1][:2]
-        if len(order) < 2 or sizes[order[1]] < max(MIN_AREA / CELL**2, 0.35 * np.pi * usual**2):
-            continue
-        centers = [np.argwhere(labels == label + 1).mean(axis=0) for label in order]
-        doubled[index] = np.linalg.norm(centers[0] - centers[1]) > 2.5 * usual
-    return doubled if doubled.sum() >= MIN_DOUBLED else np.zeros_like(doubled)
+    if (track.visible & (np.hypot(*track.spread.T) > 0.85 * radius)).sum() < MIN_DOUBLED:
+        return nowhere
+    first, second, apart = np.array([two_largest(mask) for mask in classes == COLOR_NAMES.index(track.color)]).T
+    usual = np.sqrt(np.quantile(first[track.visible], 0.8) / np.pi)
+    sure = (second >= TWIN_AREA / CELL**2) & (apart > APART * usual)
+    if sure.sum() < MIN_DOUBLED:
+        return nowhere
+    least = THERE * np.quantile(second[sure], 0.8)
+    return (second >= least) | (first >= np.quantile(first[sure], 0.8) + least)
+
+
+def two_largest(mask: np.ndarray) -> tuple[float, float, float]:
+    """How many cells the two largest components of a mask (h, w) have, and how many lie between their middles."""
+    labels = components(mask)
+    sizes = np.bincount(labels.ravel())[1:]
+    order = np.argsort(sizes)[::-1][:2]
+    if len(order) < 2:
+        return float(sizes.sum()), 0.0, 0.0
+    middles = [np.argwhere(labels == label + 1).mean(axis=0) for label in order]
+    return *sizes[order].astype(float), float(np.linalg.norm(middles[0] - middles[1]))
 
 
 def all_along(doubled: np.ndarray) -> bool:

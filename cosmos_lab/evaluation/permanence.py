@@ -11,12 +11,12 @@ from collections.abc import Collection
 import numpy as np
 
 from cosmos_lab.evaluation.colors import CELL, MIN_AREA
-from cosmos_lab.evaluation.doubles import all_along, usual_area
+from cosmos_lab.evaluation.doubles import THERE, all_along, usual_area
 from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP
 from cosmos_lab.evaluation.reading import Reading, Track
 
-# Shares of an object's usual area: below the first it is gone, above the second it is there.
-GONE, THERE = 0.08, 0.25
+# Below this share of its usual area an object is gone; from THERE on it is there.
+GONE = 0.08
 EXPLAINED = 0.5
 # An object that shows less than this share is half hidden already. What is left of it can be its white mark alone,
 # which has no color to read: a cover within so many cells will do.

@@ -36,7 +36,8 @@ class ClipSource:
 
     With `minutes`, rendering stops that long after the first pictures, and the clips made so far are all there are.
     `odds` are those of the scene families that are drawn more or less often than others; a share `later` of the clips
-    begins in the middle of a motion.
+    begins in the middle of a motion, a share `drums` of the towers is of drums: no evaluation asks for these, but they
+    show in a stack what colors the cubes of training never have.
     """
 
     count: int
@@ -46,6 +47,7 @@ class ClipSource:
     minutes: float = float("inf")
     odds: Mapping[str, float] = field(default_factory=dict)
     later: float = 0.0
+    drums: float = 0.0
 
     def part(self, ranks: Ranks) -> "ClipSource":
         """This rank's share: equally many seeds, none in common with another rank."""
@@ -113,7 +115,7 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
     # Captions take a third of the time of simulation, hence a third of the processes.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
         simulated = simulate_many(seeds, split=source.split, workers=source.workers, odds=source.odds,
-                                  later=source.later)
+                                  later=source.later, drums=source.drums)
         for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
             told = tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],))
             made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told))

@@ -53,6 +53,9 @@ class WorldRecipe:
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
             raise ValueError(f"the odds of 0, 1, 2 conditional latent frames must add up to 1, not {self.conditional}")
+        if not (abs(self.sigma_mean) < float("inf") and 0 <= self.sigma_std < float("inf")):
+            raise ValueError(f"ln sigma has a mean and a standard deviation from 0 on, not {self.sigma_mean:g} and "
+                             f"{self.sigma_std:g}")
         if not 0 <= self.object_weight < float("inf"):
             raise ValueError(f"object_weight is 0 or more, not {self.object_weight}")
         if any(length == 2 or length < 1 or times < 1 for length, times in self.short):

@@ -99,7 +99,8 @@ class _Teller:
         number = words.NUMBER_WORDS[len(self.group["names"])]
         colors = _listed([self.say(words.COLOR_WORDS[color]) for color in self.group["colors"]])
         if self.group["kind"] == "tower":
-            return self.say(f"a [tower|stack|pile] of {number} {colors} [cubes|cubes|blocks]")
+            piled = words.PILED_WORDS[self.scene.body(self.group["names"][0]).shape]
+            return self.say(f"a [tower|stack|pile] of {number} {colors} {piled}")
         return self.say(f"{number} {colors} dominoes [in a row|in a line|standing in a row|lined up]")
 
     def fields(self) -> dict[str, str]:

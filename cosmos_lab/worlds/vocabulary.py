@@ -21,6 +21,7 @@ SHAPE_WORDS = {
     "cylinder": "[cylinder|cylinder|cylinder|drum|canister|can|cylindrical drum|cylindrical block]",
     "capsule": "[capsule|capsule|capsule|pill|pill shape|rounded capsule|pill-shaped body|capsule shape]",
 }
+PILED_WORDS = {"box": "[cubes|cubes|blocks]", "cylinder": "[drums|drums|cylinders]"}
 SIZE_WORDS = {
     "small": "[small|small|little|compact|smallish]",
     "large": "[large|large|big|sizable|hefty]",

@@ -34,10 +34,10 @@ def test_a_color_is_proven_by_its_size_and_by_its_duration():
     assert proven(painted(BALL, small, brief)) == [RED]
 
 
-def blurred(*patches, times, columns=slice(27, 34)):
-    """The patches, and for some pixel frames an orange of which nobody can be sure."""
+def blurred(*patches, times, columns=slice(27, 34), share=0.75):
+    """The patches, and for some pixel frames an orange of which nobody can be quite sure."""
     mixed = painted(*patches, (ORANGE, slice(22, 30), columns, times))
-    return 0.6 * mixed + 0.4 * painted(*patches)
+    return share * mixed + (1 - share) * painted(*patches)
 
 
 def test_a_brief_blur_between_two_objects_is_none_but_a_brief_object_is():
@@ -57,6 +57,12 @@ def test_what_lasts_a_third_of_the_clip_is_an_object_wherever_it_is():
     for pixel_frames in (3, 4):
         shown = blurred(BALL, BLOCK, times=slice(4, 4 + pixel_frames))
         assert (ORANGE in proven(shown)) == (pixel_frames == 4)
+
+
+def test_what_lasts_but_is_unsure_throughout_is_an_object_only_in_the_open():
+    """Stripes that blur while a row falls look like a third color for as long as it falls."""
+    assert proven(blurred(BALL, BLOCK, times=slice(0, 12), share=0.6)) == [RED, YELLOW]
+    assert proven(blurred(BALL, BLOCK, times=slice(0, 12), columns=slice(60, 67), share=0.6)) == [RED, ORANGE, YELLOW]
 
 
 def test_a_long_clip_asks_no_longer_of_an_object_than_one_of_33_pixel_frames():

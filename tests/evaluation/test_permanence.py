@@ -5,6 +5,7 @@ import pytest
 from made_worlds import paint, reading, track
 
 from cosmos_lab.evaluation.doubles import components
+from cosmos_lab.evaluation.labels import COLOR_NAMES, PROP
 from cosmos_lab.evaluation.obedience import counted
 from cosmos_lab.evaluation.permanence import departures, grown, permanence_faults
 
@@ -23,8 +24,6 @@ def seen(discs, prop=None):
     classes = paint(discs, prop=prop, length=LENGTH)
     tracks = []
     for color in dict.fromkeys(disc[0] for disc in discs):
-        from cosmos_lab.evaluation.labels import COLOR_NAMES
-
         mask = classes == COLOR_NAMES.index(color)
         area = 4.0 * mask.sum(axis=(1, 2))
         cells = [np.argwhere(m) for m in mask]
@@ -130,13 +129,41 @@ def test_twins_that_were_there_all_along_are_one_too_many_but_permanent():
     assert permanence_faults(twins(hidden=[5])) == ()
 
 
+def test_a_twin_that_is_half_hidden_or_touches_the_other_for_a_while_is_still_there():
+    """For half of the clip a screen covers half of the second disc, or the second comes close to the first."""
+    covered = twins()
+    behind = covered.classes[6:, :, 60:]
+    behind[behind == COLOR_NAMES.index("red")] = PROP
+    nearing = along((60, 30), (0, 0))
+    nearing[4:8, 0], nearing[8:, 0] = 29, 27
+    touching = seen([("red", along((20, 30), (0, 0)), RADIUS), ("red", nearing, RADIUS)])
+    for doubled in (covered, touching):
+        assert permanence_faults(doubled) == () and counted(doubled) == 2
+
+
+def test_a_small_twin_beside_a_large_body_is_counted():
+    pair = seen([("red", along((30, 30), (0, 0)), 12), ("red", along((75, 30), (0, 0)), RADIUS)])
+    assert permanence_faults(pair) == () and counted(pair) == 2
+
+
+def test_crumbs_are_no_twin_and_do_not_stand_for_one_that_is_gone():
+    """Five cells far from the only disc; and three that are left of the second disc for half of the clip."""
+    alone = seen([("red", along((20, 30), (0, 0)), RADIUS), ("red", along((75, 30), (0, 0)), 1)])
+    assert counted(alone) == 1
+    halved = twins(hidden=range(6, LENGTH))
+    halved.classes[6:, 15, 58:61] = COLOR_NAMES.index("red")
+    assert permanence_faults(halved) == ("red is there twice at times",)
+
+
 @pytest.mark.parametrize("hidden", [[0], [LENGTH - 1], range(6), range(6, LENGTH), (5, 6)])
 def test_a_twin_that_comes_or_goes_is_caught(hidden):
     assert permanence_faults(twins(hidden=hidden)) == ("red is there twice at times",)
 
 
-def test_a_thing_seen_on_both_sides_of_a_post_is_one():
-    assert permanence_faults(seen([("red", along((44, 30), (0.3, 0)), 6)], prop=(10, 50, 45, 48))) == ()
+@pytest.mark.parametrize("radius", [6, 8])
+def test_a_thing_seen_on_both_sides_of_a_post_is_one(radius):
+    parted = seen([("red", along((44, 30), (0.3, 0)), radius)], prop=(10, 50, 45, 48))
+    assert permanence_faults(parted) == () and counted(parted) == 1
 
 
 def test_departures_need_more_than_a_shrinking_area():

@@ -81,18 +81,21 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
 
 def test_flags_of_tokenizer_and_world_reach_their_stage():
     flags = ("--keep_latents", "--latent_noise", "0.02", "--ssim_weight", "2", "--state_weight", "0.2",
-             "--meaning_weight", "0.5", "--object_weight", "4")  # fmt: skip
-    given, usual = (True, 0.02, 2.0, (0.2, 0.5, 4.0)), (False, 0.1, 0.3, (0.0, 0.0, 0.0))
-    for words, (*of_tokenizer, weights) in ((flags, given), ((), usual)):
+             "--meaning_weight", "0.5", "--object_weight", "4", "--sigma", "1.2", "1.4")  # fmt: skip
+    given, usual = (True, 0.02, 2.0, (0.2, 0.5, 4.0, 1.2, 1.4)), (False, 0.1, 0.3, (0.0, 0.0, 0.0, 0.75, 1.6))
+    for words, (*of_tokenizer, asked) in ((flags, given), ((), usual)):
         stage = train._stage(parsed("world", *words), 0, "world", ClipSource(count=4), Ranks())
         recipe = stage.world
         assert [stage.keep_latents, stage.latent_noise, stage.ssim_weight] == of_tokenizer
-        assert (recipe.state_weight, recipe.meaning_weight, recipe.object_weight) == weights
+        weights = (recipe.state_weight, recipe.meaning_weight, recipe.object_weight)
+        assert (*weights, recipe.sigma_mean, recipe.sigma_std) == asked
 
 
 @pytest.mark.parametrize("words, said", [
     (("world", "reader", "--later", "0.1"), "--later is for the stage world alone, not world, reader"),
     (("world", "--later", "1.5"), "--later is a share of the clips"),
+    (("world", "--drums", "-0.1"), "--drums is a share of the towers"),
+    (("text", "--drums", "0.5"), "--drums is for stages that see clips"),
     (("world", "--family_odds", "sky=2"), "odds are numbers from 0 on"),
     (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),
 ])  # fmt: skip

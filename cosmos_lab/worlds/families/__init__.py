@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -27,7 +28,8 @@ FAMILIES: dict[str, ModuleType] = {
 MOTIONS: dict[str, str] = {motion: name for name, family in FAMILIES.items() for motion in family.MOTIONS}
 
 RESTING = (0.3, 0.3, 0.25, 0.15)  # how often a scene has 0, 1, 2 or 3 objects that only lie about
-_LATER = 1 << 32  # the stream that decides which clips begin later; those of the families have small numbers
+# The streams that decide which clips begin later and which towers are of drums; families have small numbers.
+_LATER, _DRUMS = 1 << 32, 1 << 33
 _DESIGNS, _DRAWS = 30, 80  # how many designs, and draws of each, a seed may use up
 
 
@@ -76,11 +78,12 @@ def draw_scene(seed: int, family: str | None = None) -> Scene:
     return FAMILIES[family].draw(rng, _design(rng, seed, family))
 
 
-def sample_rollout(seed: int, family: str | None = None, split: str = "train") -> Rollout:
+def sample_rollout(seed: int, family: str | None = None, split: str = "train", drums: float = 0.0) -> Rollout:
     """A scene of `family` (None: drawn evenly) with its verified rollout of 33 pixel frames at 16 fps.
 
     Family, motion, floor, light and camera are drawn first and kept while geometry and colors are redrawn until the
-    split admits the scene, the camera frames it well and `verify` holds. Deterministic by (seed, family, split).
+    split admits the scene, the camera frames it well and `verify` holds. A share `drums` of the towers is of drums in
+    place of cubes. Deterministic by (seed, family, split, drums).
     Raises ValueError for an unknown family or split or a negative seed, RuntimeError if a seed finds no scene.
     """
     if seed < 0:
@@ -91,7 +94,9 @@ def sample_rollout(seed: int, family: str | None = None, split: str = "train") -
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(splits.SPLITS)}")
     family = family or _pick(_stream(seed, 0), tuple(FAMILIES))
     rng = _stream(seed, 1 + splits.SPLITS.index(split) * len(FAMILIES) + tuple(FAMILIES).index(family))
+    piled = "cylinder" if _stream(seed, _DRUMS).random() < drums else "box"
     for design in _designs(rng, seed, family, split):
+        design = replace(design, piled=piled)
         for _ in range(_DRAWS):
             scene = FAMILIES[family].draw(rng, design)
             if splits.admits(split, scene) and well_framed(simulate(scene, 1)):
@@ -117,10 +122,10 @@ def drawn_family(seed: int, odds: Mapping[str, float]) -> str:
     return str(_stream(seed, 0).choice(tuple(FAMILIES), p=weights / weights.sum()))
 
 
-def _attempt(job: tuple[int, str | None, str, float]) -> tuple[int, dict[str, np.ndarray] | str]:
-    seed, family, split, later = job
+def _attempt(job: tuple[int, str | None, str, float, float]) -> tuple[int, dict[str, np.ndarray] | str]:
+    seed, family, split, later, drums = job
     try:
-        rollout = sample_rollout(seed, family, split)
+        rollout = sample_rollout(seed, family, split, drums)
         is_later = _stream(seed, _LATER).random() < later
         return seed, (from_the_middle(rollout) if is_later else rollout).to_arrays()
     except RuntimeError as error:
@@ -142,19 +147,20 @@ def simulate_many(
     failures: dict[int, str] | None = None,
     odds: Mapping[str, float] | None = None,
     later: float = 0.0,
+    drums: float = 0.0,
 ) -> Iterator[Rollout]:
     """Verified rollouts of many seeds, in the order of the seeds, whatever the number of worker processes.
 
     With `odds` in place of a `family`, some are drawn more often (`drawn_family`); a share `later` of the clips begins
-    in the middle of a motion (`lasting.later`). Seeds that find no scene are left out and noted in `failures` (seed ->
-    reason). Poses are rounded to float32. Workers are spawned, so a script that calls this needs the usual
-    `if __name__ == "__main__"` guard.
+    in the middle of a motion (`lasting.later`), a share `drums` of the towers is of drums in place of cubes. Seeds that
+    find no scene are left out and noted in `failures` (seed -> reason). Poses are rounded to float32. Workers are
+    spawned, so a script that calls this needs the usual `if __name__ == "__main__"` guard.
     """
     import multiprocessing
 
     if family and odds:
         raise ValueError(f"simulate one family or odds of several, not {family!r} and {dict(odds)}")
-    jobs = ((int(seed), drawn_family(int(seed), odds) if odds else family, split, later) for seed in seeds)
+    jobs = ((int(seed), drawn_family(int(seed), odds) if odds else family, split, later, drums) for seed in seeds)
     pool = multiprocessing.get_context("spawn").Pool(workers, initializer=_give_way) if workers > 1 else None
     try:
         for seed, answer in pool.imap(_attempt, jobs, chunksize=16) if pool else map(_attempt, jobs):

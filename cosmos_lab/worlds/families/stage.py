@@ -17,6 +17,7 @@ class Design:
     """The attributes of a scene that are drawn before its geometry, so that rejections cannot skew them.
 
     `resting` is how many objects shall lie about, beside those that act and as far as there is room for four in all.
+    `piled` is the shape of what towers are built of.
     """
 
     seed: int
@@ -26,6 +27,7 @@ class Design:
     light: str
     camera: str
     resting: int = 0
+    piled: str = "box"
 
 
 def turn(axis, degrees: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A tower of cubes is hit by a heavy ball, thrown or rolling."""
+"""A tower of cubes, or of drums, is hit by a heavy ball, thrown or rolling."""
 
 import numpy as np
 
@@ -8,13 +8,15 @@ from .roll import rolling
 from .stage import Design, Stage, in_picture, shift, touches, turn
 
 MOTIONS = ("tower hit from the left", "tower hit from the right")
-HALF = 0.16  # metres, half the edge of a cube
+HALF = 0.16  # metres, half the edge of a cube, half the width and height of a drum
+SIZE = {"box": (HALF, HALF, HALF), "cylinder": (HALF, HALF, 0.0)}
 ROWS = ((1, 1, 1, 1), (2, 2), (2, 2, 1), (1, 1, 1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 2, 2, 1), (2, 2, 2, 2), (3, 3, 3))
 SPEED = 3.0  # m/s
 
 
-def _cubes(stage: Stage, rows, foot: np.ndarray, colors: list[str]) -> list[str]:
-    """Stack the rows, colors running round and round; the names of the cubes."""
+def _pile(stage: Stage, rows, foot: np.ndarray, colors: list[str]) -> list[str]:
+    """Stack the rows, colors running round and round; the names of the cubes or drums."""
+    shape = stage.design.piled
     yaw = turn([0, 0, 1], degrees := stage.uniform(-18, 18))
     along = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
     names = []
@@ -22,7 +24,7 @@ def _cubes(stage: Stage, rows, foot: np.ndarray, colors: list[str]) -> list[str]
         for column in range(width):
             middle = foot + along * (column - (width - 1) / 2) * (2 * HALF + 0.003) + [0, 0, HALF * (2 * level + 1)]
             color = colors[(column + level) % len(colors)]
-            body = Body(name=f"cube{len(names)}", shape="box", size=(HALF, HALF, HALF), color=color)
+            body = Body(name=f"cube{len(names)}", shape=shape, size=SIZE[shape], color=color)
             stage.add(body, free(middle, quaternion=yaw, density=150.0))
             names.append(body.name)
     return names
@@ -43,12 +45,12 @@ def _striker(stage: Stage, foot: np.ndarray, tall: float, sign: float, thrown: b
 
 
 def draw(rng: np.random.Generator, design: Design) -> Scene:
-    """Four to nine cubes of one to three colors, and a ball of yet another color on its way."""
+    """Four to nine cubes (or drums) of one to three colors, and a ball of yet another color on its way."""
     stage = Stage(rng, design)
     sign = 1.0 if design.motion.endswith("left") else -1.0
     rows, colors = stage.choice(ROWS), [stage.color() for _ in range(int(rng.integers(1, 4)))]
     foot = np.array([sign * stage.uniform(-0.2, 0.25), stage.uniform(-0.2, 0.4), 0.0])
-    names = _cubes(stage, rows, foot, colors)
+    names = _pile(stage, rows, foot, colors)
     thrown = bool(rng.random() < 0.6)
     ball = _striker(stage, foot, 2 * HALF * len(rows), sign, thrown)
     used = {stage.bodies[index].color for index in range(len(names))}
