@@ -33,7 +33,8 @@ class WorldRecipe:
     (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to say what its caption
     means (`train/meanings.py`). The flow's error counts up to 1 + `object_weight` times on tokens that objects touch
     (`place_weight`): they are few, and what a prompt is about. Clips from the middle of a motion always have 2 clean
-    latent frames.
+    latent frames. The last of every `trial_every` steps learns from what the model made before
+    (`train/trial_loss.py`), the more strongly the smaller `trial_beta`; 0 leaves it out.
     """
 
     batch: int = 128
@@ -49,6 +50,8 @@ class WorldRecipe:
     state_block: int = 4
     meaning_weight: float = 0.0
     object_weight: float = 0.0
+    trial_every: int = 0
+    trial_beta: float = 1.0
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
@@ -58,6 +61,11 @@ class WorldRecipe:
                              f"{self.sigma_std:g}")
         if not 0 <= self.object_weight < float("inf"):
             raise ValueError(f"object_weight is 0 or more, not {self.object_weight}")
+        if self.trial_every and self.batch % 2:
+            raise ValueError(f"trials come in pairs: give an even --batch, not {self.batch}")
+        if self.trial_every < 0 or not 0 < self.trial_beta < float("inf"):
+            raise ValueError(f"trials come every so many steps, 0 for never, and beta is above 0; not every "
+                             f"{self.trial_every} with beta {self.trial_beta:g}")
         if any(length == 2 or length < 1 or times < 1 for length, times in self.short):
             raise ValueError(f"short clips have 1 latent frame, or 3 and more (2 may be given): not {self.short}")
 
@@ -153,20 +161,24 @@ def draw_mask(
     return clean[:, None, :, None, None].to(latents.dtype)
 
 
+def velocity(dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """What the network takes for eps - x0 when it sees (1 - t) x0 + t eps, and x0 itself where `mask` is 1."""
+    at = t[:, None, None, None, None]
+    seen = mask * latents + (1 - mask) * ((1 - at) * latents + at * noise)
+    times = torch.where(mask[:, 0, :, 0, 0] > 0, torch.full_like(t, CONDITIONAL_TIME)[:, None], t[:, None])
+    whole_mask = mask.expand(-1, -1, -1, *latents.shape[3:])
+    with torch.autocast(latents.device.type, dtype=torch.bfloat16):
+        return dit(seen, times, text, condition_mask=whole_mask).float()
+
+
 def flow_error(
     dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor,
     weight: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Mean squared velocity error of each clip over its noisy latent frames, (B,); `weight`, which broadcasts to
     (B, 1, T, H, W), is that of each place in the mean."""
-    at = t[:, None, None, None, None]
-    seen = mask * latents + (1 - mask) * ((1 - at) * latents + at * noise)
-    times = torch.where(mask[:, 0, :, 0, 0] > 0, torch.full_like(t, CONDITIONAL_TIME)[:, None], t[:, None])
-    whole_mask = mask.expand(-1, -1, -1, *latents.shape[3:])
-    with torch.autocast(latents.device.type, dtype=torch.bfloat16):
-        velocity = dit(seen, times, text, condition_mask=whole_mask)
     counts = 1 - mask if weight is None else (1 - mask) * weight
-    error = (velocity.float() - (noise - latents)).square() * counts
+    error = (velocity(dit, latents, text, t, mask, noise) - (noise - latents)).square() * counts
     return error.sum(dim=(1, 2, 3, 4)) / counts.expand_as(error).sum(dim=(1, 2, 3, 4))
 
 

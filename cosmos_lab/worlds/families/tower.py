@@ -24,6 +24,7 @@ def _pile(stage: Stage, rows, foot: np.ndarray, colors: list[str]) -> list[str]:
         for column in range(width):
             middle = foot + along * (column - (width - 1) / 2) * (2 * HALF + 0.003) + [0, 0, HALF * (2 * level + 1)]
             color = colors[(column + level) % len(colors)]
+            # Drums keep the names, so that only shape and size tell their scenes from those of cubes.
             body = Body(name=f"cube{len(names)}", shape=shape, size=SIZE[shape], color=color)
             stage.add(body, free(middle, quaternion=yaw, density=150.0))
             names.append(body.name)
