@@ -84,9 +84,9 @@ class Trials:
     def load(cls, file: Path, device: torch.device | str = "cpu") -> "Trials":
         """Raises FileNotFoundError where there are none."""
         check_trials(file)
-        with safe_open(file, framework="pt") as held:
+        with safe_open(file, framework="pt", device=str(device)) as held:
             made_by = (held.metadata() or {}).get("fingerprint", "")
-        return cls(**{name: tensor.to(device) for name, tensor in load_file(file).items()}, fingerprint=made_by)
+            return cls(**{name: held.get_tensor(name) for name in held.keys()}, fingerprint=made_by)
 
 
 def check_trials(file: Path) -> None:
@@ -174,7 +174,8 @@ def _pairs(
             break
         again = []
         seeds = [first_noise + row * TRIES + attempt for row in rows]
-        for row, latents, obeyed in _answers(pipe, reader, [prompts[row] for row in rows], rows, seeds, judge):
+        answers = _answers(pipe, reader, [prompts[row] for row in rows], seeds, judge)
+        for row, (latents, obeyed) in zip(rows, answers, strict=True):
             # Clones: a part of a batch would keep all of the batch.
             if not obeyed:
                 failures.setdefault(row, latents.clone())
@@ -186,13 +187,12 @@ def _pairs(
 
 
 def _answers(
-    pipe: Pipeline, reader: Reader, prompts: Sequence[tuple[str, Asked]], rows: Sequence[int], seeds: Sequence[int],
-    judge: Judge,
-) -> list[tuple[int, Tensor, bool]]:  # fmt: skip
-    """Each row with the latents (C, T, h, w) of a clip of its prompt, and whether that clip obeys."""
+    pipe: Pipeline, reader: Reader, prompts: Sequence[tuple[str, Asked]], seeds: Sequence[int], judge: Judge
+) -> list[tuple[Tensor, bool]]:
+    """The latents (C, T, h, w) of a clip of each prompt, and whether that clip obeys."""
     texts, wanted = zip(*prompts)
     latents, readings = [], []
     for part in denoise_batches(pipe, texts, seeds=seeds):
         latents += (part / pipe.card.sampling.sigma_data).half().cpu()
         readings += read(reader, np.stack(decode_batch(pipe, part)))
-    return list(zip(rows, latents, judge(shows, list(zip(readings, wanted))), strict=True))
+    return list(zip(latents, judge(shows, list(zip(readings, wanted))), strict=True))
