@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-STAGES = ("words", "trials", "text", "tokenizer", "world", "reader", "average", "export")
+STAGES = ("words", "text", "tokenizer", "world", "reader", "average", "export")
 TRAINED = ("text", "tokenizer", "world", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
 DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
@@ -17,14 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/nano"), help="weights, logs, resumable state")
     parser.add_argument("--destination", type=Path, default=Path("assets/nano"), help="export: the model folder")
     parser.add_argument("--other", type=Path, default=Path("assets/nano"),
-                        help="trials: the model that is asked; average: the weights from which those of --folder "
-                             "were trained")
+                        help="average: the weights from which those of --folder were trained")
     parser.add_argument("--share", type=float, default=0.5, help="average: how far to go back towards --other")
     parser.add_argument("--clips", type=int, default=20_000,
-                        help="training clips over all GPUs; text: scenes that are told; trials: prompts")
+                        help="training clips over all GPUs; text: scenes that are told")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
     parser.add_argument("--render_minutes", type=float, default=float("inf"),
-                        help="train on what is rendered so long after the first pictures; trials: no new round after")
+                        help="train on what is rendered so long after the first pictures")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of each trained stage")
     parser.add_argument("--minutes", type=float, nargs="+", default=[float("inf")],
                         help="wall-clock of each trained stage, or one for all; sets the schedule")
@@ -39,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object_weight", type=float, default=0.0,
                         help="world: the error counts up to 1 + this many times where objects are, the less the more "
                              "noise; 0 counts all alike")
-    parser.add_argument("--trial_every", type=int, default=0, metavar="STEPS",
-                        help="world: the last of so many steps learns from the trials in --folder; 0 leaves them out")
-    parser.add_argument("--trial_beta", type=float, default=1.0, help="world: the smaller, the more trials count")
     parser.add_argument("--sigma", type=float, nargs=2, metavar=("MEAN", "STD"),
                         help="world: mean and standard deviation of ln sigma (default: 0.75 1.6)")
     parser.add_argument("--later", type=float, default=0.0, metavar="SHARE",
                         help="world: share of clips that begin in the middle of a motion")
     parser.add_argument("--drums", type=float, default=0.0, metavar="SHARE",
                         help="share of towers that are built of drums in place of cubes")
+    parser.add_argument("--mistakes", type=float, default=0.0, metavar="SHARE",
+                        help="world: share of clips that are also seen with a trace of a mistake, such as an object "
+                             "too many, and have to be mended")
     parser.add_argument("--family_odds", type=_odds, nargs="+", default=[], metavar="FAMILY=ODDS",
                         help="scene families drawn more or less often than the others, such as fall=2 tower=2")
     parser.add_argument("--latent_noise", type=float, default=0.1,
@@ -85,12 +84,13 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"--{flag} takes one number for each of {named}")
     if "average" in args.stages:
         nano.check_average(args.other, args.share)
-    _check_clips(args, trained)
-    _check_world(args, trained)
+    if trained:
+        _check_clips(args, trained)
+    if "world" in trained:
+        # Raises, before anything is rendered, for a recipe that cannot hold.
+        _recipe(args)
     if "words" in args.stages:
         nano.train_words(args.folder, seed=args.seed)
-    if "trials" in args.stages:
-        _trials(args)
     if trained:
         _train(args, trained)
     # One process's work: others would move the weights once more, or read what is being written.
@@ -109,7 +109,7 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 
     ranks = join(args.device)
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
-                        odds=dict(args.family_odds), later=args.later, drums=args.drums)
+                        odds=dict(args.family_odds), later=args.later, drums=args.drums, mistakes=args.mistakes)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
     # The world model alone learns from latents: it takes more clips than a GPU holds pictures of.
@@ -121,59 +121,37 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
             print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
 
 
-def _trials(args: argparse.Namespace) -> None:
-    from cosmos_lab.runtime.ranks import join
-    from cosmos_lab.train.clips import ClipSource
-    from cosmos_lab.train.trials import make_trials
-
-    ranks = join(args.device)
-    if ranks.size > 1:
-        raise ValueError("trials are one process's work: run this stage without torchrun")
-    source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
-                        odds=dict(args.family_odds))
-    counts = make_trials(args.folder, args.other, source, ranks.device)
-    print("trials", " ".join(f"{key}={value}" for key, value in counts.items()), flush=True)
-
-
 def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
     """Before anything is rendered: whether these clips can be drawn and serve the stages."""
     from cosmos_lab.worlds.families import drawn_family
 
-    if args.later and trained != ["world"]:
-        named = ", ".join(trained) or ", ".join(args.stages)
-        raise ValueError(f"--later is for the stage world alone, not {named}: train one after another")
+    for flag in ("later", "mistakes"):
+        if getattr(args, flag) and trained != ["world"]:
+            named = ", ".join(trained)
+            raise ValueError(f"--{flag} is for the stage world alone, not {named}: train one after another")
     if args.family_odds and "text" in trained:
         raise ValueError("--family_odds is for stages that see clips: the stage text is told of all families alike")
     if not 0 <= args.later < 1:
         raise ValueError(f"--later is a share of the clips, from 0 to below 1, not {args.later:g}")
     if not 0 <= args.drums <= 1:
         raise ValueError(f"--drums is a share of the towers, from 0 to 1, not {args.drums:g}")
-    if args.drums and ("text" in trained or not trained):
-        raise ValueError("--drums is for stages that see clips: text and trials are told of towers of cubes")
+    if not 0 <= args.mistakes <= 1:
+        raise ValueError(f"--mistakes is a share of the clips, from 0 to 1, not {args.mistakes:g}")
+    if args.drums and "text" in trained:
+        raise ValueError("--drums is for stages that see clips: the stage text is told of towers of cubes")
     # Raises for a family that there is not; which one is drawn does not matter here.
     drawn_family(0, dict(args.family_odds))
 
 
-def _check_world(args: argparse.Namespace, trained: list[str]) -> None:
-    """Before anything is rendered: whether the world model's recipe holds, and its trials are there."""
-    from cosmos_lab.train.trials import TRIALS, check_trials
-
-    if "world" not in trained:
-        return
-    recipe = _recipe(args, args.batch[trained.index("world")] if args.batch else DEFAULTS["world"][1])
-    if recipe.trial_every and "trials" not in args.stages:
-        check_trials(args.folder / TRIALS)
-
-
-def _recipe(args: argparse.Namespace, batch: int) -> object:
+def _recipe(args: argparse.Namespace) -> object:
     """What the world model is asked."""
     from cosmos_lab.train.world_model import WorldRecipe
 
-    named = ("state_weight", "meaning_weight", "object_weight", "trial_every", "trial_beta")
+    named = ("state_weight", "meaning_weight", "object_weight")
     asked = {name: getattr(args, name) for name in named}
     if args.sigma:
         asked |= {"sigma_mean": args.sigma[0], "sigma_std": args.sigma[1]}
-    return WorldRecipe(batch=batch, **asked)
+    return WorldRecipe(**asked)
 
 
 def _stage(args: argparse.Namespace, index: int, name: str, source: object, ranks: object) -> object:
@@ -187,5 +165,5 @@ def _stage(args: argparse.Namespace, index: int, name: str, source: object, rank
                 cooldown=args.cooldown, optimizer=args.optimizer or optimizer, ema=ema, seed=args.seed)
     compile = ranks.device.type == "cuda" if args.compile is None else args.compile
     return Stage(folder=args.folder, source=source, plan=plan, ranks=ranks, batch=batch, compile=compile,
-                 world=_recipe(args, batch), latent_noise=args.latent_noise, ssim_weight=args.ssim_weight,
+                 world=_recipe(args), latent_noise=args.latent_noise, ssim_weight=args.ssim_weight,
                  keep_latents=args.keep_latents, reader_clips=args.reader_clips)

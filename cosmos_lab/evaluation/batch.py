@@ -1,6 +1,6 @@
 """Many clips at once: the pipeline's own parts, with a batch of prompts where a call of the pipeline has one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -36,27 +36,19 @@ def generate_batch(
     Equal to single calls up to rounding: noise is keyed by its seed, so the batch changes no clip's draw.
     Raises ValueError for lengths that differ.
     """
-    options = {"num_steps": num_steps, "guidance": guidance, "num_pixel_frames": num_pixel_frames}
-    batches = denoise_batches(pipe, prompts, seeds=seeds, given=given, options=options, batch=batch, progress=progress)
-    return np.stack([clip for latents in batches for clip in decode_batch(pipe, latents)])
-
-
-@torch.no_grad()
-def denoise_batches(
-    pipe: Pipeline, prompts: Sequence[str], *, seeds: Sequence[int], given: np.ndarray | None = None,
-    options: Mapping[str, object] | None = None, batch: int = 64, progress: Progress = iter,
-) -> Iterator[Tensor]:  # fmt: skip
-    """The latents of `generate_batch` before they are decoded, (B, C, T', h, w) of one batch after the other; `options`
-    are those of a call of the pipeline, all else is as there."""
     if len(seeds) != len(prompts) or (given is not None and len(given) != len(prompts)):
         raise ValueError(f"give one seed and one start for each of the {len(prompts)} prompts")
+    options = {"num_steps": num_steps, "guidance": guidance, "num_pixel_frames": num_pixel_frames}
     num_given = 0 if given is None else given.shape[1]
     task = "text2world" if num_given == 0 else "video2world"
+    clips = []
     for rows in progress([range(start, min(start + batch, len(prompts))) for start in range(0, len(prompts), batch)]):
-        settings = resolve(pipe.card, task, prompts[rows[0]], num_conditional_frames=num_given, options=options or {})
+        settings = resolve(pipe.card, task, prompts[rows[0]], num_conditional_frames=num_given, options=options)
         part = slice(rows.start, rows.stop)
         beginning = None if given is None else given[part]
-        yield _denoise(pipe, settings, prompts[part], seeds=seeds[part], given=beginning)
+        latents = _denoise(pipe, settings, prompts[part], seeds=seeds[part], given=beginning)
+        clips += _decode(pipe, latents)
+    return np.stack(clips)
 
 
 def _denoise(
@@ -101,9 +93,7 @@ def _given_latents(
     return F.pad(latents, (0, 0, 0, 0, 0, length - latents.shape[2])), latents.shape[2]
 
 
-@torch.no_grad()
-def decode_batch(pipe: Pipeline, latents: Tensor, batch: int = 16) -> list[np.ndarray]:
-    """Clips (T, H, W, 3) uint8 of latents (B, C, T', h, w)."""
+def _decode(pipe: Pipeline, latents: Tensor, batch: int = 16) -> list[np.ndarray]:
     clips = []
     for part in latents.split(batch):
         pixels = pipe.model.vae.decode(part.to(pipe.device) / pipe.card.sampling.sigma_data)
@@ -118,5 +108,5 @@ def reconstruct_batch(pipe: Pipeline, clips: np.ndarray | Tensor, batch: int = 1
     decoded = []
     for part in torch.as_tensor(clips).split(batch):
         video_in = torch.cat([video.to_network(clip.numpy(force=True)) for clip in part]).to(pipe.device)
-        decoded += decode_batch(pipe, pipe.model.vae.encode(video_in) * pipe.card.sampling.sigma_data)
+        decoded += _decode(pipe, pipe.model.vae.encode(video_in) * pipe.card.sampling.sigma_data)
     return torch.from_numpy(np.stack(decoded))

@@ -5,11 +5,13 @@ Nothing is stored but seeds: the same seeds give the same clips on every machine
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing.pool import AsyncResult
+from typing import TypeVar
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -23,11 +25,15 @@ from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.captions import describe
 from cosmos_lab.worlds.families import simulate_many
+from cosmos_lab.worlds.mistakes import mistaken, span
 from cosmos_lab.worlds.render import Pictures, render
 from cosmos_lab.worlds.scene import Rollout, Scene
 
 # How often a caption of each length is drawn; in a bank each clip has this many of each.
 CAPTION_COUNTS = {"short": 2, "sentence": 3, "dense": 3}
+# The stream of a scene's seed that draws its mistake.
+_MISTAKES = 1
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,8 @@ class ClipSource:
     With `minutes`, rendering stops that long after the first pictures, and the clips made so far are all there are.
     `odds` are those of the scene families that are drawn more or less often than others; a share `later` of the clips
     begins in the middle of a motion, a share `drums` of the towers is of drums: no evaluation asks for these, but they
-    show in a stack what colors the cubes of training never have.
+    show in a stack what colors the cubes of training never have. A share `mistakes` of the clips is rendered once more
+    with a mistake, where there is room for one (`worlds/mistakes.py`).
     """
 
     count: int
@@ -48,6 +55,7 @@ class ClipSource:
     odds: Mapping[str, float] = field(default_factory=dict)
     later: float = 0.0
     drums: float = 0.0
+    mistakes: float = 0.0
 
     def part(self, ranks: Ranks) -> "ClipSource":
         """This rank's share: equally many seeds, none in common with another rank."""
@@ -61,7 +69,8 @@ class Pool:
     """Rendered clips on one device with their scenes' captions.
 
     `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8; `captions` holds CAPTION_COUNTS of each clip, and
-    `meanings` (captions, questions) what each of them says (`train/meanings.py`).
+    `meanings` (captions, questions) what each of them says (`train/meanings.py`). `mistaken`, where there is any, are
+    clips with a mistake, without captions, and `mistaken_from` (M,) those of this pool that they come from.
     """
 
     pixels: Tensor
@@ -69,21 +78,23 @@ class Pool:
     rollouts: list[Rollout]
     captions: list[str]
     meanings: Tensor
+    mistaken: "Pool | None" = None
+    mistaken_from: Tensor | None = None
 
     def first(self, count: int) -> "Pool":
-        """The first `count` clips."""
+        """The first `count` clips, without mistakes."""
         told = count * sum(CAPTION_COUNTS.values())
         return Pool(pixels=self.pixels[:count], body_index=self.body_index[:count], rollouts=self.rollouts[:count],
                     captions=self.captions[:told], meanings=self.meanings[:told])
 
     def joined(self, other: "Pool") -> "Pool":
-        """The clips of both."""
+        """The clips of both, without mistakes."""
         tensors = {name: torch.cat([getattr(self, name), getattr(other, name)])
                    for name in ("pixels", "body_index", "meanings")}
         return Pool(rollouts=self.rollouts + other.rollouts, captions=self.captions + other.captions, **tensors)
 
 
-def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Consecutive lists of `size` items, the last one shorter."""
     items = iter(items)
     return iter(lambda: list(islice(items, size)), [])
@@ -92,8 +103,18 @@ def batched(items: Iterable[Rollout], size: int) -> Iterator[list[Rollout]]:
 def alike(rollouts: Iterable[Rollout], size: int, among: int = 512) -> Iterator[list[Rollout]]:
     """Lists of up to `size` rollouts with about as many bodies and one light, which render fastest together."""
     for wide in batched(rollouts, among):
-        wide.sort(key=lambda rollout: (rollout.scene.light == "soft", len(rollout.scene.bodies)))
+        wide.sort(key=_kind)
         yield from batched(wide, size)
+
+
+def _kind(rollout: Rollout) -> tuple[bool, int]:
+    """What takes different steps to render: light, and how many bodies."""
+    return rollout.scene.light == "soft", len(rollout.scene.bodies)
+
+
+def _at_once(device: torch.device) -> int:
+    """How many clips to render together."""
+    return 64 if device.type == "cuda" else 2
 
 
 def captions_of(scenes: list[Scene]) -> list[tuple[str, list[int]]]:
@@ -116,7 +137,7 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
         simulated = simulate_many(seeds, split=source.split, workers=source.workers, odds=source.odds,
                                   later=source.later, drums=source.drums)
-        for batch in alike(simulated, size=64 if device.type == "cuda" else 2):
+        for batch in alike(simulated, size=_at_once(device)):
             told = tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],))
             made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told))
             bar.update(len(batch))
@@ -125,12 +146,12 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
             over = time.monotonic() - begun > 60 * source.minutes
             if over or sum(len(batch) for batch, _, _ in made) >= size:
                 part, made = _pooled(made), []
-                yield part
+                yield _with_mistakes(part, source.mistakes)
                 del part
             if over:
                 break
         if made:
-            yield _pooled(made)
+            yield _with_mistakes(_pooled(made), source.mistakes)
     bar.close()
 
 
@@ -143,14 +164,43 @@ def _pooled(made: list[tuple[list[Rollout], Pictures, AsyncResult]]) -> Pool:
                 captions=list(captions), meanings=torch.tensor(meanings, dtype=torch.int8, device=pixels.device))
 
 
+def _with_mistakes(pool: Pool, share: float) -> Pool:
+    """The pool, and a share of its clips once more with a mistake."""
+    if not share:
+        return pool
+    found, device = mistakes_of(pool.rollouts, share), pool.pixels.device
+    places = sorted(found, key=lambda place: _kind(found[place][0]))
+    pixels, index = pool.pixels[places], pool.body_index[places]
+    for rows in batched(range(len(places)), _at_once(device)):
+        some = [found[places[row]] for row in rows]
+        shown = render([rollout for rollout, _ in some], device=device, compile=device.type == "cuda")
+        for row, clip, (_, part) in zip(rows, shown.pixels, some, strict=True):
+            pixels[row, part] = clip[part]
+        index[rows] = shown.body_index
+    wrong = Pool(pixels=pixels, body_index=index, rollouts=[found[place][0] for place in places], captions=[],
+                 meanings=pool.meanings[:0])  # fmt: skip
+    return replace(pool, mistaken=wrong, mistaken_from=torch.tensor(places, dtype=torch.int64, device=device))
+
+
+def mistakes_of(rollouts: Sequence[Rollout], share: float) -> dict[int, tuple[Rollout, slice]]:
+    """A share of clips with a mistake, by place, and the pixel frames that show it; drawn by their scenes' seeds."""
+    wrong = {}
+    for place, rollout in enumerate(rollouts):
+        rng = np.random.default_rng([rollout.scene.seed, _MISTAKES])
+        found = mistaken(rollout, rng) if rng.random() < share else None
+        if found is not None:
+            wrong[place] = found, span(len(found.position), rng)
+    return wrong
+
+
 def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
-    """This rank's share of a source in one pool."""
+    """This rank's share of a source in one pool, without mistakes."""
     count, device = source.part(ranks).count, ranks.device
     # Room for all at once: to join the parts in the end would take twice as much.
     pixels = torch.empty(count, 33, 112, 192, 3, dtype=torch.uint8, device=device)
     body_index = torch.empty(count, 33, 112, 192, dtype=torch.int8, device=device)
     rollouts, captions, meanings = [], [], []
-    for part in render_parts(source, ranks, progress):
+    for part in render_parts(replace(source, mistakes=0.0), ranks, progress):
         place = slice(len(rollouts), len(rollouts) + len(part.rollouts))
         pixels[place], body_index[place] = part.pixels, part.body_index
         rollouts += part.rollouts
@@ -162,15 +212,24 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
 
 
 @torch.no_grad()
+def encoded(pixels: Tensor, vae: WaveletVAE, batch: int) -> Tensor:
+    """Normalised latents (N, C, T', h, w) of clips (N, T, H, W, 3), in float16."""
+    with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
+        latents = [vae.encode(as_video(part)).half() for part in pixels.split(batch)]
+    # Outside: autocast has no rule for joining float16 on a CPU.
+    return torch.cat(latents)
+
+
+@torch.no_grad()
 def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 16) -> LatentBank:
     """A pool as normalised latents and caption tokens, on the pool's device."""
-    device = pool.pixels.device
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        latents = [vae.encode(as_video(part)).half() for part in pool.pixels.split(batch)]
-    # Outside: autocast has no rule for joining float16 on a CPU.
-    latents = torch.cat(latents)
+    device, latents, mistaken = pool.pixels.device, encoded(pool.pixels, vae, batch), None
+    if pool.mistaken is not None:
+        mistaken = latents.clone()
+        if len(pool.mistaken_from):
+            mistaken[pool.mistaken_from] = encoded(pool.mistaken.pixels, vae, batch)
     ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
     tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
                         for rows in (ids, pool.meanings))
     later = torch.tensor([rollout.start > 0 for rollout in pool.rollouts], device=device)
-    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later)
+    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=mistaken)

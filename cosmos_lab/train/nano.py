@@ -1,10 +1,9 @@
 """The recipe of nano: stages, each a function of a folder, run one after another or on another day.
 
     words      captions -> tokenizer.json
-    trials     a finished model and its reader -> trials.safetensors
     text       captions -> text_encoder.safetensors, meanings.safetensors
     tokenizer  rendered clips -> vae.safetensors
-    world      encoded clips and captions, trials -> dit.safetensors, text_encoder.safetensors
+    world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
     average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them
 
@@ -32,10 +31,10 @@ from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weight
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
-from cosmos_lab.train.loop import LossFunction, Plan, Training, train
+from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.meanings import MeaningHead
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
-from cosmos_lab.train.states import StateHead, object_bank, state_bank
+from cosmos_lab.train.states import StateHead, state_bank, touched
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.train.tokenizer import (
     compile_blocks,
@@ -44,8 +43,6 @@ from cosmos_lab.train.tokenizer import (
     tokenizer_loss,
     uncompiled,
 )
-from cosmos_lab.train.trial_loss import by_turns, trial_loss
-from cosmos_lab.train.trials import TRIALS, Trials, fingerprint
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe, caption_shuffle_ratio, world_loss
 from cosmos_lab.worlds.captions import corpus
 
@@ -204,7 +201,7 @@ def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, reci
     for pool in pools:
         banks.append(replace(
             latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
-            objects=object_bank(pool) if recipe.object_weight else None,
+            objects=touched(pool) if recipe.object_weight else None,
         ))  # fmt: skip
         # Before the next one is made, which takes as much memory again.
         del pool
@@ -229,10 +226,7 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
         with uncompiled():
             return caption_shuffle_ratio(modules, validation)
 
-    loss = world_loss(modules, bank, recipe)
-    if recipe.trial_every:
-        loss = by_turns(loss, _learning_from_trials(modules, stage, recipe), recipe.trial_every)
-    train(training, loss, stage.runs / "world", observe=validate)
+    train(training, world_loss(modules, bank, recipe), stage.runs / "world", observe=validate)
     training.swap_average()
     figures = validate()
     if stage.ranks.first:
@@ -244,22 +238,6 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
         stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, asdict(recipe))
     stage.ranks.barrier()
     return figures
-
-
-def _learning_from_trials(modules: nn.ModuleDict, stage: Stage, recipe: WorldRecipe) -> LossFunction:
-    """The loss over the folder's trials, beside the weights in the folder, with which the stage began.
-
-    Raises ValueError where another model made the trials: v_old would be none of theirs.
-    """
-    trials = Trials.load(stage.folder / TRIALS, stage.ranks.device)
-    if trials.fingerprint != fingerprint(stage.folder):
-        raise ValueError(f"another model than the one in {stage.folder} made the trials there: copy that model to it, "
-                         f"or make the trials anew with `python -m cosmos_lab train trials`")
-    reference = nn.ModuleDict({"dit": build_dit(stage.folder, stage.ranks),
-                               "text": build_text(stage.folder, stage.ranks)})  # fmt: skip
-    if stage.compile:
-        compile_blocks(reference["dit"], (Block,))
-    return trial_loss(modules, reference.requires_grad_(False), trials, recipe)
 
 
 def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[str, float]:

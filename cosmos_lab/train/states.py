@@ -53,6 +53,15 @@ def object_bank(pool: Pool, batch: int = 64) -> Tensor:
     return torch.cat(touched)
 
 
+def touched(pool: Pool) -> Tensor:
+    """`object_bank` of a pool's clips, and where they have a mistake of that as well: to weigh only what is right would
+    tell right from wrong by the weight (`world_model.place_weight`)."""
+    objects = object_bank(pool)
+    if pool.mistaken is not None and len(pool.mistaken_from):
+        objects[pool.mistaken_from] |= object_bank(pool.mistaken)
+    return objects
+
+
 class StateHead(nn.Module):
     """Reads the tokens that `block` of a transformer put out last; it keeps them by a hook. It is drawn with `seed`."""
 

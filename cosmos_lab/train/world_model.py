@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cosmos_lab.train.capture import Captured
 from cosmos_lab.train.loop import LossFunction
+from cosmos_lab.train.mistakes import traced
 
 # Latent rows and columns of a token.
 TOKEN_PATCH = 2
@@ -33,8 +34,7 @@ class WorldRecipe:
     (`train/states.py`), at that weight in the loss; with `meaning_weight` the text encoder has to say what its caption
     means (`train/meanings.py`). The flow's error counts up to 1 + `object_weight` times on tokens that objects touch
     (`place_weight`): they are few, and what a prompt is about. Clips from the middle of a motion always have 2 clean
-    latent frames. The last of every `trial_every` steps learns from what the model made before
-    (`train/trial_loss.py`), the more strongly the smaller `trial_beta`; 0 leaves it out.
+    latent frames. Clips that come with a mistake are seen with a trace of it (`train/mistakes.py`).
     """
 
     batch: int = 128
@@ -50,8 +50,6 @@ class WorldRecipe:
     state_block: int = 4
     meaning_weight: float = 0.0
     object_weight: float = 0.0
-    trial_every: int = 0
-    trial_beta: float = 1.0
 
     def __post_init__(self):
         if abs(sum(self.conditional) - 1) > 1e-6:
@@ -61,11 +59,6 @@ class WorldRecipe:
                              f"{self.sigma_std:g}")
         if not 0 <= self.object_weight < float("inf"):
             raise ValueError(f"object_weight is 0 or more, not {self.object_weight}")
-        if self.trial_every and self.batch % 2:
-            raise ValueError(f"trials come in pairs: give an even --batch, not {self.batch}")
-        if self.trial_every < 0 or not 0 < self.trial_beta < float("inf"):
-            raise ValueError(f"trials come every so many steps, 0 for never, and beta is above 0; not every "
-                             f"{self.trial_every} with beta {self.trial_beta:g}")
         if any(length == 2 or length < 1 or times < 1 for length, times in self.short):
             raise ValueError(f"short clips have 1 latent frame, or 3 and more (2 may be given): not {self.short}")
 
@@ -83,7 +76,9 @@ class LatentBank:
 
     `meanings` (N, captions, questions): what each caption says (`train/meanings.py`). `states`
     (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers. `objects`
-    (N, T, h / 2, w / 2) bool: which tokens objects touch. `later` (N,) bool: which clips begin in mid-motion.
+    (N, T, h / 2, w / 2) bool: which tokens objects touch, with a mistake or without. `later` (N,) bool: which clips
+    begin in mid-motion. `mistaken`, as `latents`: each clip with a mistake, or as it is where it has none
+    (`train/mistakes.py`).
     """
 
     latents: Tensor
@@ -92,6 +87,7 @@ class LatentBank:
     states: Tensor | None = None
     objects: Tensor | None = None
     later: Tensor | None = None
+    mistaken: Tensor | None = None
 
     @classmethod
     def joined(cls, banks: Sequence["LatentBank"]) -> "LatentBank":
@@ -106,7 +102,7 @@ class LatentBank:
         chosen = torch.randint(number, (count,), generator=generator, device=device)
         chosen = chosen if among is None else among[chosen]
         which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
-        parts = {name: getattr(self, name) for name in ("states", "objects", "later")}
+        parts = {name: getattr(self, name) for name in ("states", "objects", "later", "mistaken")}
         parts = {name: None if part is None else part[chosen] for name, part in parts.items()}
         return Drawn(
             latents=self.latents[chosen].float(), tokens=self.tokens[chosen, which].long(),
@@ -125,7 +121,7 @@ class LatentBank:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What a step trains on: B clips of a bank, one caption of each; `later` (B,) bool."""
+    """What a step trains on: B clips of a bank, one caption of each; `later` (B,) bool; `mistaken` as in a bank."""
 
     latents: Tensor
     tokens: Tensor
@@ -133,6 +129,7 @@ class Drawn:
     states: Tensor | None
     objects: Tensor | None
     later: Tensor | None
+    mistaken: Tensor | None
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:
@@ -161,24 +158,24 @@ def draw_mask(
     return clean[:, None, :, None, None].to(latents.dtype)
 
 
-def velocity(dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
-    """What the network takes for eps - x0 when it sees (1 - t) x0 + t eps, and x0 itself where `mask` is 1."""
-    at = t[:, None, None, None, None]
-    seen = mask * latents + (1 - mask) * ((1 - at) * latents + at * noise)
+def flow_error(
+    dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor,
+    weight: Tensor | None = None, shown: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Mean squared velocity error of each clip over its noisy latent frames, (B,).
+
+    The network sees x_t = (1 - t) `shown` + t eps, and x0 itself where `mask` is 1; `shown` is x0 unless given. The
+    velocity (x_t - x0) / t leads from there to x0: eps - x0 + (1 - t) / t (shown - x0). `weight`, which broadcasts to
+    (B, 1, T, H, W), is that of each place in the mean.
+    """
+    shown, at = latents if shown is None else shown, t[:, None, None, None, None]
+    seen = mask * latents + (1 - mask) * ((1 - at) * shown + at * noise)
     times = torch.where(mask[:, 0, :, 0, 0] > 0, torch.full_like(t, CONDITIONAL_TIME)[:, None], t[:, None])
     whole_mask = mask.expand(-1, -1, -1, *latents.shape[3:])
     with torch.autocast(latents.device.type, dtype=torch.bfloat16):
-        return dit(seen, times, text, condition_mask=whole_mask).float()
-
-
-def flow_error(
-    dit: nn.Module, latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor,
-    weight: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """Mean squared velocity error of each clip over its noisy latent frames, (B,); `weight`, which broadcasts to
-    (B, 1, T, H, W), is that of each place in the mean."""
+        velocity = dit(seen, times, text, condition_mask=whole_mask).float()
     counts = 1 - mask if weight is None else (1 - mask) * weight
-    error = (velocity(dit, latents, text, t, mask, noise) - (noise - latents)).square() * counts
+    error = (velocity - (noise - latents) - (1 - at) / at * (shown - latents)).square() * counts
     return error.sum(dim=(1, 2, 3, 4)) / counts.expand_as(error).sum(dim=(1, 2, 3, 4))
 
 
@@ -196,9 +193,10 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
     """The loss over a bank of encoded clips; `modules` holds "dit", "text" and, for `state_weight`, "states"."""
 
     def measure(
-        latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor, weight: Tensor, *states: Tensor
+        latents: Tensor, text: Tensor, t: Tensor, mask: Tensor, noise: Tensor, weight: Tensor, shown: Tensor,
+        *states: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        error = flow_error(modules["dit"], latents, text, t, mask, noise, weight).mean()
+        error = flow_error(modules["dit"], latents, text, t, mask, noise, weight, shown).mean()
         if not states:
             return error, {}
         state_error = modules["states"](*states)
@@ -221,8 +219,10 @@ def world_loss(modules: nn.ModuleDict, bank: LatentBank, recipe: WorldRecipe) ->
         weight = latents.new_ones(1, 1, 1, 1, 1)
         if recipe.object_weight:
             weight = place_weight(drawn.objects[:, : latents.shape[2]].float(), recipe.object_weight, t)
+        wrong = drawn.mistaken
+        shown = latents if wrong is None else traced(latents, wrong[:, :, :length].float(), t, generator)
         known = [drawn.states[:, : latents.shape[2]].float()] if recipe.state_weight else []
-        total, figures = captured(latents, text * keep, t, mask, noise, weight, *known)
+        total, figures = captured(latents, text * keep, t, mask, noise, weight, shown, *known)
         if not recipe.meaning_weight:
             return total, figures
         meaning_error = modules["meanings"].error(text, heard, drawn.meanings)

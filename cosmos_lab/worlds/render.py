@@ -53,9 +53,9 @@ def render(
     `num_pixel_frames` renders only the first ones, which are the same as in the whole clip (None: all). `samples` is
     per side of a pixel (2 gives four rays). `chunk` pixel frames are traced together (default 1 on CPU, where it keeps
     tensors in cache, else 256: some 5 GB at full size) and never changes a pixel. `compile` fuses the inner steps with
-    torch.compile (a string names its backend), equal up to rounding. The result lies on `device` (default: where
-    `clips` is packed, else CPU). Raises ValueError for sizes or samples below 1, and for more pixel frames than there
-    are.
+    torch.compile (a string names its backend) for chunks of one size, equal up to rounding. The result lies on `device`
+    (default: where `clips` is packed, else CPU). Raises ValueError for sizes or samples below 1, and for more pixel
+    frames than there are.
     """
     packed = _beginning(_packed(clips, device), num_pixel_frames)
     tracer = _Tracer(packed, height=height, width=width, samples=samples, chunk=chunk, compile=compile)
@@ -134,7 +134,8 @@ class _Tracer:
                 f"height, width, samples and chunk must be at least 1, got {height}, {width}, {samples}, {chunk}"
             )
         size = chunk or (1 if packed.device.type == "cpu" else 256)
-        self.size = min(size, packed.eye.shape[0] * packed.eye.shape[1])
+        # Compiled steps serve chunks of one size only: few views are filled up.
+        self.size = size if compile else min(size, packed.eye.shape[0] * packed.eye.shape[1])
         self.packed, self.height, self.width, self.samples = packed, height, width, samples
         self.backend = "inductor" if compile is True else compile
         # Compiled steps serve any scene: one program for all slots and floors, instead of one for each combination.

@@ -65,6 +65,12 @@ def test_a_pool_and_its_bank_stay_in_step():
     assert torch.allclose(bank.latents.float().std(dim=(0, 2, 3, 4)), torch.ones(16), atol=0.05)
     cut = replace(pool, rollouts=[pool.rollouts[0], replace(pool.rollouts[1], start=5)])
     assert bank.later.tolist() == [False, False] and latent_bank(cut, vae, text).later.tolist() == [False, True]
+    assert bank.mistaken is None
+    swapped = replace(pool, mistaken=pool.first(1), mistaken_from=torch.tensor([1]))
+    none = replace(pool, mistaken=pool.first(0), mistaken_from=torch.tensor([], dtype=torch.int64))
+    wrong = world_bank(iter([swapped, none]), vae, text, WorldRecipe(object_weight=1.0))
+    assert torch.equal(wrong.mistaken, bank.latents[[0, 0, 0, 1]]) and torch.equal(wrong.latents[:2], bank.latents)
+    assert torch.equal(wrong.objects[1], object_bank(pool)[0] | object_bank(pool)[1])
     parts = world_bank(iter([pool, pool.first(1)]), vae, text, WorldRecipe(state_weight=0.1, object_weight=1.0))
     assert torch.equal(parts.latents[[0, 2]], bank.latents[[0, 0]]) and torch.equal(parts.tokens[2], bank.tokens[0])
     for part, one in ((parts.states, state_bank(pool)), (parts.objects, object_bank(pool))):

@@ -81,16 +81,15 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
 
 def test_flags_of_tokenizer_and_world_reach_their_stage():
     flags = ("--keep_latents", "--latent_noise", "0.02", "--ssim_weight", "2", "--state_weight", "0.2",
-             "--meaning_weight", "0.5", "--object_weight", "4", "--sigma", "1.2", "1.4", "--trial_every", "4",
-             "--trial_beta", "0.5")  # fmt: skip
-    given = (True, 0.02, 2.0, (0.2, 0.5, 4.0, 1.2, 1.4, 4, 0.5))
-    usual = (False, 0.1, 0.3, (0.0, 0.0, 0.0, 0.75, 1.6, 0, 1.0))
+             "--meaning_weight", "0.5", "--object_weight", "4", "--sigma", "1.2", "1.4")  # fmt: skip
+    given = (True, 0.02, 2.0, (0.2, 0.5, 4.0, 1.2, 1.4))
+    usual = (False, 0.1, 0.3, (0.0, 0.0, 0.0, 0.75, 1.6))
     for words, (*of_tokenizer, asked) in ((flags, given), ((), usual)):
         stage = train._stage(parsed("world", *words), 0, "world", ClipSource(count=4), Ranks())
         recipe = stage.world
         assert [stage.keep_latents, stage.latent_noise, stage.ssim_weight] == of_tokenizer
         weights = (recipe.state_weight, recipe.meaning_weight, recipe.object_weight)
-        assert (*weights, recipe.sigma_mean, recipe.sigma_std, recipe.trial_every, recipe.trial_beta) == asked
+        assert (*weights, recipe.sigma_mean, recipe.sigma_std) == asked
 
 
 @pytest.mark.parametrize("words, said", [
@@ -98,8 +97,8 @@ def test_flags_of_tokenizer_and_world_reach_their_stage():
     (("world", "--later", "1.5"), "--later is a share of the clips"),
     (("world", "--drums", "-0.1"), "--drums is a share of the towers"),
     (("text", "--drums", "0.5"), "--drums is for stages that see clips"),
-    (("trials", "--drums", "0.5"), "--drums is for stages that see clips"),
-    (("trials", "--later", "0.1"), "--later is for the stage world alone, not trials"),
+    (("tokenizer", "--mistakes", "0.1"), "--mistakes is for the stage world alone, not tokenizer"),
+    (("world", "--mistakes", "2"), "--mistakes is a share of the clips"),
     (("world", "--family_odds", "sky=2"), "odds are numbers from 0 on"),
     (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),
 ])  # fmt: skip
@@ -108,37 +107,21 @@ def test_clips_that_cannot_be_drawn_are_refused_before_any_work(words, said):
         train.run(parsed(*words))
 
 
-def test_trials_are_asked_of_the_other_model_by_one_process(monkeypatch, tmp_path, capsys):
-    def asked(folder, model, source, device):
-        assert (folder, model) == (tmp_path, tmp_path / "model") and source.count == 30 and source.first_seed == 7
-        return {"asked": 29, "pairs": 2}
-
-    monkeypatch.setattr("cosmos_lab.train.trials.make_trials", asked)
-    words = ("trials", "--folder", str(tmp_path), "--other", str(tmp_path / "model"), "--clips", "30",
-             "--first_seed", "7")  # fmt: skip
-    assert train.run(parsed(*words)) == 0 and "trials asked=29 pairs=2" in capsys.readouterr().out
-    monkeypatch.setattr("cosmos_lab.runtime.ranks.join", lambda device: Ranks(size=2))
-    with pytest.raises(ValueError, match="run this stage without torchrun"):
-        train.run(parsed(*words))
+def test_a_world_that_cannot_be_trained_is_refused_before_any_work():
+    with pytest.raises(ValueError, match="ln sigma has a mean"):
+        train.run(parsed("world", "--sigma", "1", "-1"))
 
 
-@pytest.mark.parametrize("words, said", [
-    (("--trial_every", "4"), "make them with `python -m cosmos_lab train trials`"),
-    (("--trial_every", "4", "--batch", "5"), "give an even --batch"),
-    (("--sigma", "1", "-1"), "ln sigma has a mean"),
-])  # fmt: skip
-def test_a_world_that_cannot_be_trained_is_refused_before_any_work(tmp_path, words, said):
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
-        train.run(parsed("world", "--folder", str(tmp_path), *words))
-
-
-def test_drums_reach_the_clips(monkeypatch):
+def test_drums_and_mistakes_reach_the_clips(monkeypatch):
     seen = []
-    monkeypatch.setattr("cosmos_lab.train.clips.render_pool", lambda source, ranks: seen.append(source.drums))
+    for name in ("render_pool", "render_parts"):
+        monkeypatch.setattr(f"cosmos_lab.train.clips.{name}",
+                            lambda source, ranks: seen.append((source.drums, source.mistakes)))  # fmt: skip
     monkeypatch.setattr(nano, "held_out_pool", lambda ranks, workers: None)
     monkeypatch.setattr(nano, "train_stage", lambda name, stage, pools, held_out: {})
     train.run(parsed("reader", "--drums", "0.5"))
-    assert seen == [0.5]
+    train.run(parsed("world", "--mistakes", "0.7"))
+    assert seen == [(0.5, 0.0), (0.0, 0.7)]
 
 
 def test_odds_are_read_from_the_command_line(capsys):

@@ -10,6 +10,8 @@ from ..physics import fixed, free
 from ..scene import COLORS, MATERIALS, SIZES, Body, Rollout, Scene
 
 WIDTH, HEIGHT = 192, 112  # the picture that scenes are framed for
+ROOM_X, ROOM_Y = (-1.6, 1.6), (-0.7, 0.9)  # metres of floor on which objects rest
+STILL = 0.02  # metres by which an object at rest may move
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,17 @@ def standing_height(shape: str, size) -> float:
     if shape == "box":
         return size[2]
     return {"sphere": size[0], "cylinder": size[1], "capsule": size[0] + size[1]}[shape]
+
+
+def resting_pose(body: Body, degrees: float) -> tuple[np.ndarray, float]:
+    """The quaternion of a body at rest on the floor, turned by so much, and the height of its middle in metres.
+
+    Capsules lie, all others stand.
+    """
+    pose = turn([0, 0, 1], degrees)
+    if body.shape == "capsule":  # upright it would fall over
+        return after(pose, turn([0, 1, 0], 90.0)), body.size[0]
+    return pose, standing_height(body.shape, body.size)
 
 
 def reach(body: Body) -> float:
@@ -114,7 +127,7 @@ class Stage:
                 return False
         return True
 
-    def spot(self, radius: float, x=(-1.6, 1.6), y=(-0.7, 0.9)) -> np.ndarray | None:
+    def spot(self, radius: float, x=ROOM_X, y=ROOM_Y) -> np.ndarray | None:
         """A free disc of floor, claimed at once; None when 30 throws find none."""
         for _ in range(30):
             spot = np.array([self.uniform(*x), self.uniform(*y)])
@@ -133,9 +146,7 @@ class Stage:
             body = self.thing(f"still{index}", self.choice(tuple(SIZES)))
             spot = self.spot(reach(body) + 0.1)
             if spot is not None:
-                pose, height = turn([0, 0, 1], self.uniform(-45, 45)), standing_height(body.shape, body.size)
-                if body.shape == "capsule":  # upright it would fall over
-                    pose, height = after(pose, turn([0, 1, 0], 90.0)), body.size[0]
+                pose, height = resting_pose(body, self.uniform(-45, 45))
                 self.add(body, free([*spot, height], quaternion=pose))
                 names.append(body.name)
         return names
@@ -243,6 +254,11 @@ def shift(rollout: Rollout, name: str) -> np.ndarray:
     return track - track[0]
 
 
+def lies_still(rollout: Rollout, name: str) -> bool:
+    """Whether a body stays where it starts."""
+    return bool(np.linalg.norm(shift(rollout, name), axis=1).max() <= STILL)
+
+
 def well_framed(rollout: Rollout) -> bool:
     """Whether a viewer sees the story: whole and apart at the start, in the picture for most of it.
 
@@ -260,7 +276,7 @@ def well_framed(rollout: Rollout) -> bool:
         needed = 1.0 if body.name in scene.facts["resting"] else 0.0 if body.name in group else 0.9
         if not in_picture(rollout, body.name, margin=0.9)[0] or inside.mean() < needed:
             return False
-        if body.name in scene.facts["resting"] and np.linalg.norm(shift(rollout, body.name), axis=1).max() > 0.02:
+        if body.name in scene.facts["resting"] and not lies_still(rollout, body.name):
             return False
         if body.name not in group:
             if hidden_share(rollout, body.name, slice(0, 1))[0] > 0.3:

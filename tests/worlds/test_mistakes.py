@@ -1,0 +1,117 @@
+"""Clips with one thing wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cosmos_lab.worlds import mistakes
+from cosmos_lab.worlds.families import sample_rollout
+from cosmos_lab.worlds.families.stage import hidden_share, in_picture, reach, resting_pose
+from cosmos_lab.worlds.mistakes import TWIN, missing, mistaken, recolored, reshaped, span, twice
+from cosmos_lab.worlds.render import render
+from cosmos_lab.worlds.scene import SIZES
+from cosmos_lab.worlds.split import is_withheld
+
+
+@pytest.fixture(scope="module")
+def rolling():
+    """A roll with objects that lie still."""
+    rollouts = (sample_rollout(seed, family="roll") for seed in range(20))
+    return next(rollout for rollout in rollouts if len(rollout.scene.facts["resting"]) > 1)
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return next(rollout for rollout in (sample_rollout(seed, family="tower") for seed in range(20))
+                if len(rollout.scene.facts["group"]["colors"]) > 1)  # fmt: skip
+
+
+def same_but(wrong, right, names):
+    """Whether all bodies but those of these names are as they were, and so is the camera."""
+    kept = [body.name for body in right.scene.bodies if body.name not in names]
+    return all(
+        wrong.scene.body(name) == right.scene.body(name) and np.array_equal(wrong.track(name), right.track(name))
+        for name in kept
+    ) and np.array_equal(wrong.eye, right.eye)
+
+
+def test_a_twin_lies_apart_from_all_and_is_seen_all_along(rolling):
+    for seed in range(8):
+        wrong = twice(rolling, np.random.default_rng(seed))
+        twin, others = wrong.scene.bodies[-1], rolling.scene.bodies
+        assert twin.name == TWIN and same_but(wrong, rolling, ()) and len(wrong.scene.bodies) == len(others) + 1
+        assert (twin.color, twin.shape) in {(body.color, body.shape) for body in rolling.scene.objects}
+        assert twin.size in SIZES[twin.shape].values() and np.ptp(wrong.track(TWIN), axis=0).max() == 0
+        apart = np.linalg.norm(rolling.position - wrong.track(TWIN)[:, None], axis=2)
+        assert (apart > np.array([reach(body) for body in others]) + reach(twin)).all()
+        assert in_picture(wrong, TWIN, margin=0.9).all() and hidden_share(wrong, TWIN).max() < 0.3
+
+
+def test_a_twin_shows_in_the_picture_and_nothing_else_changes(rolling):
+    wrong = twice(rolling, np.random.default_rng(0))
+    before, after = (render(clip, num_pixel_frames=1) for clip in (rolling, wrong))
+    here = after.body_index == wrong.scene.index(TWIN)
+    assert here.sum() > 40 and (before.body_index[~here] == after.body_index[~here]).all()
+    changed = (before.pixels != after.pixels).any(dim=-1)
+    # Its shadow, and its mirror image at most, reach beyond it.
+    assert changed[here].double().mean() > 0.95 and changed[~here].double().mean() < 0.1
+
+
+def test_cubes_of_a_tower_get_no_twin_and_no_other_shape(tower):
+    ball = tower.scene.body(tower.scene.facts["actors"][0])
+    twins = [twice(tower, np.random.default_rng(seed)) for seed in range(8)]
+    assert {wrong.scene.body(TWIN).color for wrong in twins if wrong} == {ball.color}
+    # Its ball moves: nothing single lies still.
+    assert all(kind(tower, np.random.default_rng(0)) is None for kind in (missing, reshaped))
+
+
+def test_what_lies_still_may_be_missing_or_have_another_shape(rolling):
+    still, shapes = set(rolling.scene.facts["resting"]), set()
+    for seed in range(12):
+        wrong = missing(rolling, np.random.default_rng(seed))
+        (gone,) = {body.name for body in rolling.scene.bodies} - {body.name for body in wrong.scene.bodies}
+        assert gone in still and same_but(wrong, rolling, {gone})
+        wrong = reshaped(rolling, np.random.default_rng(seed))
+        if wrong is None:  # in the place of a small one there may be no room for another shape
+            continue
+        (other,) = [body for body in wrong.scene.objects if body.shape != rolling.scene.body(body.name).shape]
+        assert other.name in still and other.color == rolling.scene.body(other.name).color
+        assert same_but(wrong, rolling, {other.name})
+        assert (wrong.track(other.name)[:, 2] == resting_pose(other, 0)[1]).all()
+        shapes.add(other.shape)
+    assert len(shapes) > 1
+
+
+def test_all_or_a_part_of_one_color_is_another(tower, rolling):
+    shares = set()
+    for seed, right in [(seed, right) for seed in range(24) for right in (tower, rolling)]:
+        wrong = recolored(right, np.random.default_rng(seed))
+        new = [body for body in wrong.scene.objects if body != right.scene.body(body.name)]
+        (old,), (color,) = ({right.scene.body(body.name).color for body in new}, {body.color for body in new})
+        assert old != color and all(replace(body, color=old) == right.scene.body(body.name) for body in new)
+        ball = right.scene.body(right.scene.facts["actors"][0])
+        assert color != ball.color  # which is the only one that has it
+        shares.add((right is tower, len(new) < sum(body.color == old for body in right.scene.objects)))
+    assert shares == {(True, True), (True, False), (False, False)}
+
+
+def test_mistakes_are_drawn_by_their_odds_and_never_show_what_is_withheld(rolling, monkeypatch):
+    found = [mistaken(rolling, np.random.default_rng(seed)) for seed in range(60)]
+    assert not any(is_withheld(wrong.scene) for wrong in found)
+    assert 18 < sum(wrong.scene.bodies[-1].name == TWIN for wrong in found) < 42
+    yellow = [recolored(rolling, np.random.default_rng(seed)) for seed in range(60)]
+    assert any(is_withheld(wrong.scene) for wrong in yellow)
+    # What finds no place gives way to the next.
+    monkeypatch.setattr(mistakes, "ODDS", {lambda rollout, rng: None: 0.9, missing: 0.1})
+    assert all(len(mistaken(rolling, np.random.default_rng(seed)).scene.bodies) == len(rolling.scene.bodies) - 1
+               for seed in range(4))  # fmt: skip
+    monkeypatch.setattr(mistakes, "ODDS", {lambda rollout, rng: None: 1.0})
+    assert mistaken(rolling, np.random.default_rng(0)) is None
+
+
+def test_a_mistake_shows_all_along_or_begins_or_ends_on_the_way():
+    spans = [span(33, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(part.start == 0 or part.stop == 33 for part in spans) and all(part.start < part.stop for part in spans)
+    whole, late = (sum(part == slice(0, 33) for part in spans), sum(part.start > 0 for part in spans))
+    assert 110 < whole < 150 and 15 < late < 55 and len({part.start for part in spans}) > 10
