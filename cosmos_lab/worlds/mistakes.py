@@ -16,6 +16,7 @@ from .split import is_withheld
 TWIN = "twin"
 TRIES = 30
 ALL_ALONG = 0.65  # the share of mistakes that show in all pixel frames
+COMPANIONS = 0.5  # the share of twins of what moves that move as well
 
 
 def mistaken(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
@@ -42,18 +43,14 @@ def span(length: int, rng: np.random.Generator) -> slice:
 
 
 def twice(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
-    """One object, small or large, rests somewhere else once more."""
+    """One object is somewhere else once more: at rest, or, beside one that moves, moving as that one does."""
     like = _one_of(_single(rollout), rng)
     if like is None:
         return None
-    sizes = tuple(SIZES[like.shape].values())
-    twin = replace(like, name=TWIN, size=sizes[rng.integers(len(sizes))])
-    quaternion, height = resting_pose(twin, rng.uniform(-180, 180))
+    makes = _companion if not lies_still(rollout, like.name) and rng.random() < COMPANIONS else _resting
     for _ in range(TRIES):
-        middle = np.array([rng.uniform(*ROOM_X), rng.uniform(*ROOM_Y), height])
-        wrong = _added(rollout, twin, middle, quaternion)
-        seen = in_picture(wrong, TWIN, margin=0.9).all() and hidden_share(wrong, TWIN).max() < 0.3
-        if seen and _is_clear(wrong, TWIN):
+        wrong = makes(rollout, like, np.array([rng.uniform(*ROOM_X), rng.uniform(*ROOM_Y)]), rng)
+        if _is_clear(wrong, TWIN) and _is_seen(wrong, inside=1.0 if makes is _resting else 0.7):
             return wrong
     return None
 
@@ -70,10 +67,11 @@ def missing(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
 
 
 def recolored(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
-    """One object, or all of one color in a tower or row, or some of these, have a color that no single object has."""
+    """One object, or all of one color in a tower or row, or some of these, have another color, be it that of another
+    object, so that one is there twice and one is missing."""
     objects, single = rollout.scene.objects, _single(rollout)
     old = objects[rng.integers(len(objects))]
-    color = str(rng.choice([color for color in COLORS if color not in {old.color, *(body.color for body in single)}]))
+    color = str(rng.choice([color for color in COLORS if color != old.color]))
     alike = [body for body in objects if body.color == old.color]
     share = 1.0 if old in single else rng.choice([0.5, 1.0])
     changed = [body for body in alike if rng.random() < share] or alike
@@ -122,13 +120,37 @@ def _changed(rollout: Rollout, new: list[Body]) -> Rollout:
     return replace(rollout, scene=replace(rollout.scene, bodies=bodies))
 
 
-def _added(rollout: Rollout, body: Body, middle: np.ndarray, quaternion: np.ndarray) -> Rollout:
-    def beside(poses: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        return np.concatenate([poses, np.broadcast_to(pose, (len(poses), 1, len(pose)))], axis=1)
+def _resting(rollout: Rollout, like: Body, spot: np.ndarray, rng: np.random.Generator) -> Rollout:
+    """With a twin, small or large, that rests on this spot of the floor."""
+    sizes = tuple(SIZES[like.shape].values())
+    twin = replace(like, name=TWIN, size=sizes[rng.integers(len(sizes))])
+    quaternion, height = resting_pose(twin, rng.uniform(-180, 180))
+    return _added(rollout, twin, np.append(spot, height), quaternion)
+
+
+def _companion(rollout: Rollout, like: Body, spot: np.ndarray, rng: np.random.Generator) -> Rollout:
+    """With a twin that starts over this spot and moves beside the other one."""
+    track = rollout.track(like.name)
+    beside = np.append(spot - track[0, :2], 0.0)
+    return _added(rollout, replace(like, name=TWIN), track + beside,
+                  rollout.quaternion[:, rollout.scene.index(like.name)])  # fmt: skip
+
+
+def _added(rollout: Rollout, body: Body, position: np.ndarray, quaternion: np.ndarray) -> Rollout:
+    """With one more body, whose pose (3,), (4,) is that of all pixel frames, or (T, 3), (T, 4)."""
+
+    def joined(poses: np.ndarray, pose: np.ndarray) -> np.ndarray:
+        return np.concatenate([poses, np.broadcast_to(pose, (len(poses), pose.shape[-1]))[:, None]], axis=1)
 
     scene = replace(rollout.scene, bodies=(*rollout.scene.bodies, body))
-    return replace(rollout, scene=scene, position=beside(rollout.position, middle),
-                   quaternion=beside(rollout.quaternion, quaternion))  # fmt: skip
+    return replace(rollout, scene=scene, position=joined(rollout.position, position),
+                   quaternion=joined(rollout.quaternion, quaternion))  # fmt: skip
+
+
+def _is_seen(wrong: Rollout, inside: float) -> bool:
+    """Whether a twin begins in the picture and in sight, and is in the picture for a share of the clip."""
+    here = in_picture(wrong, TWIN, margin=0.9)
+    return bool(here[0] and here.mean() >= inside and hidden_share(wrong, TWIN, slice(0, 1))[0] < 0.3)
 
 
 def _is_clear(wrong: Rollout, name: str) -> bool:

@@ -36,7 +36,8 @@ def same_but(wrong, right, names):
     ) and np.array_equal(wrong.eye, right.eye)
 
 
-def test_a_twin_lies_apart_from_all_and_is_seen_all_along(rolling):
+def test_a_twin_lies_apart_from_all_and_is_seen_all_along(rolling, monkeypatch):
+    monkeypatch.setattr(mistakes, "COMPANIONS", 0.0)
     for seed in range(8):
         wrong = twice(rolling, np.random.default_rng(seed))
         twin, others = wrong.scene.bodies[-1], rolling.scene.bodies
@@ -45,7 +46,22 @@ def test_a_twin_lies_apart_from_all_and_is_seen_all_along(rolling):
         assert twin.size in SIZES[twin.shape].values() and np.ptp(wrong.track(TWIN), axis=0).max() == 0
         apart = np.linalg.norm(rolling.position - wrong.track(TWIN)[:, None], axis=2)
         assert (apart > np.array([reach(body) for body in others]) + reach(twin)).all()
-        assert in_picture(wrong, TWIN, margin=0.9).all() and hidden_share(wrong, TWIN).max() < 0.3
+        assert in_picture(wrong, TWIN, margin=0.9).all() and hidden_share(wrong, TWIN)[0] < 0.3
+
+
+def test_a_twin_of_what_moves_may_move_beside_it(monkeypatch):
+    monkeypatch.setattr(mistakes, "COMPANIONS", 1.0)
+    falling = next(rollout for rollout in (sample_rollout(seed, family="fall") for seed in range(20))
+                   if len(rollout.scene.facts["actors"]) == 1 and not rollout.scene.facts["resting"])  # fmt: skip
+    (actor,) = falling.scene.facts["actors"]
+    found = [wrong for wrong in (twice(falling, np.random.default_rng(seed)) for seed in range(8)) if wrong]
+    assert len(found) > 4
+    for wrong in found:
+        beside = wrong.track(TWIN) - falling.track(actor)
+        assert np.ptp(beside, axis=0).max() < 1e-9 and beside[0, 2] == 0 and np.linalg.norm(beside[0]) > 0.3
+        twin, one = wrong.scene.body(TWIN), falling.scene.body(actor)
+        assert replace(twin, name=actor) == one and in_picture(wrong, TWIN, margin=0.9)[0]
+        assert np.array_equal(wrong.quaternion[:, -1], falling.quaternion[:, falling.scene.index(actor)])
 
 
 def test_a_twin_shows_in_the_picture_and_nothing_else_changes(rolling):
@@ -84,16 +100,15 @@ def test_what_lies_still_may_be_missing_or_have_another_shape(rolling):
 
 
 def test_all_or_a_part_of_one_color_is_another(tower, rolling):
-    shares = set()
+    shares, taken = set(), set()
     for seed, right in [(seed, right) for seed in range(24) for right in (tower, rolling)]:
         wrong = recolored(right, np.random.default_rng(seed))
         new = [body for body in wrong.scene.objects if body != right.scene.body(body.name)]
         (old,), (color,) = ({right.scene.body(body.name).color for body in new}, {body.color for body in new})
         assert old != color and all(replace(body, color=old) == right.scene.body(body.name) for body in new)
-        ball = right.scene.body(right.scene.facts["actors"][0])
-        assert color != ball.color  # which is the only one that has it
+        taken.add(color in {body.color for body in right.scene.objects})
         shares.add((right is tower, len(new) < sum(body.color == old for body in right.scene.objects)))
-    assert shares == {(True, True), (True, False), (False, False)}
+    assert shares == {(True, True), (True, False), (False, False)} and taken == {True, False}
 
 
 def test_mistakes_are_drawn_by_their_odds_and_never_show_what_is_withheld(rolling, monkeypatch):
