@@ -127,8 +127,8 @@ def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
 
     for flag in ("later", "mistakes"):
         if getattr(args, flag) and trained != ["world"]:
-            named = ", ".join(trained)
-            raise ValueError(f"--{flag} is for the stage world alone, not {named}: train one after another")
+            raise ValueError(f"--{flag} is for the stage world alone, not {', '.join(trained)}: "
+                             f"train one after another")
     if args.family_odds and "text" in trained:
         raise ValueError("--family_odds is for stages that see clips: the stage text is told of all families alike")
     if not 0 <= args.later < 1:
@@ -147,8 +147,7 @@ def _recipe(args: argparse.Namespace) -> object:
     """What the world model is asked."""
     from cosmos_lab.train.world_model import WorldRecipe
 
-    named = ("state_weight", "meaning_weight", "object_weight")
-    asked = {name: getattr(args, name) for name in named}
+    asked = {name: getattr(args, name) for name in ("state_weight", "meaning_weight", "object_weight")}
     if args.sigma:
         asked |= {"sigma_mean": args.sigma[0], "sigma_std": args.sigma[1]}
     return WorldRecipe(**asked)

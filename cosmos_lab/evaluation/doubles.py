@@ -13,8 +13,8 @@ def usual_area(track: "Track") -> float:  # noqa: F821
 
 # In so many pixel frames a color surely shows two bodies before it counts as doubled.
 MIN_DOUBLED = 3
-# They surely are two where the smaller one covers so many pixels (single bodies show crumbs of 32 at most) and lies so
-# many radii of the larger one away from it: farther apart than an occluder in front of one body could part it.
+# They surely are two where the smaller one covers so many pixels and lies so many radii of the larger one away from it:
+# farther apart than an occluder in front of one body could part it.
 TWIN_AREA, APART = 80.0, 2.5
 # A body is there from this share of its usual area on, however much of it is hidden.
 THERE = 0.25

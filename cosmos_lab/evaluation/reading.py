@@ -120,8 +120,8 @@ class Reading:
 
     @cached_property
     def doubled(self) -> dict[str, np.ndarray]:
-        """The colors that show two bodies, and in which pixel frames (T,); looked for once, since it takes
-        longer than all other questions."""
+        """The colors that show two bodies, and in which pixel frames (T,); looked for once, since it takes longer
+        than all other questions."""
         found = {track.color: doubled_when(track, self.classes) for track in self.objects}
         return {color: when for color, when in found.items() if when.any()}
 

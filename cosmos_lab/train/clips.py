@@ -223,13 +223,13 @@ def encoded(pixels: Tensor, vae: WaveletVAE, batch: int) -> Tensor:
 @torch.no_grad()
 def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 16) -> LatentBank:
     """A pool as normalised latents and caption tokens, on the pool's device."""
-    device, latents, mistaken = pool.pixels.device, encoded(pool.pixels, vae, batch), None
+    device, latents, wrong = pool.pixels.device, encoded(pool.pixels, vae, batch), None
     if pool.mistaken is not None:
-        mistaken = latents.clone()
+        wrong = latents.clone()
         if len(pool.mistaken_from):
-            mistaken[pool.mistaken_from] = encoded(pool.mistaken.pixels, vae, batch)
+            wrong[pool.mistaken_from] = encoded(pool.mistaken.pixels, vae, batch)
     ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
     tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
                         for rows in (ids, pool.meanings))
     later = torch.tensor([rollout.start > 0 for rollout in pool.rollouts], device=device)
-    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=mistaken)
+    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=wrong)

@@ -34,7 +34,7 @@ from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
 from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.meanings import MeaningHead
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
-from cosmos_lab.train.states import StateHead, state_bank, touched
+from cosmos_lab.train.states import StateHead, object_bank, state_bank
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.train.tokenizer import (
     compile_blocks,
@@ -201,7 +201,7 @@ def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, reci
     for pool in pools:
         banks.append(replace(
             latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
-            objects=touched(pool) if recipe.object_weight else None,
+            objects=object_bank(pool) if recipe.object_weight else None,
         ))  # fmt: skip
         # Before the next one is made, which takes as much memory again.
         del pool

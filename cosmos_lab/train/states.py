@@ -38,7 +38,11 @@ def state_bank(pool: Pool, batch: int = 16) -> Tensor:
 
 @torch.no_grad()
 def object_bank(pool: Pool, batch: int = 64) -> Tensor:
-    """Which tokens objects touch, (N, T, h, w) bool: within any of the pixel frames that a latent frame stands for."""
+    """Which tokens objects touch, (N, T, h, w) bool: within any of the pixel frames that a latent frame stands for.
+
+    Those of a clip's mistake count as well: to weigh only what is right would tell right from wrong by the weight
+    (`world_model.place_weight`).
+    """
     touched = []
     for start in range(0, len(pool.rollouts), batch):
         part = slice(start, start + batch)
@@ -50,13 +54,7 @@ def object_bank(pool: Pool, batch: int = 64) -> Tensor:
         # The first latent frame stands for one pixel frame, every other for several.
         rest = reduce(cells[:, 1:].float(), "b (t k) h w -> b t h w", "max", k=PIXEL_FRAMES_PER_LATENT)
         touched.append(torch.cat([cells[:, :1], rest > 0], dim=1))
-    return torch.cat(touched)
-
-
-def touched(pool: Pool) -> Tensor:
-    """`object_bank` of a pool's clips, and where they have a mistake of that as well: to weigh only what is right would
-    tell right from wrong by the weight (`world_model.place_weight`)."""
-    objects = object_bank(pool)
+    objects = torch.cat(touched)
     if pool.mistaken is not None and len(pool.mistaken_from):
         objects[pool.mistaken_from] |= object_bank(pool.mistaken)
     return objects

@@ -15,7 +15,7 @@ from cosmos_lab.train import nano, world_model
 from cosmos_lab.train.clips import ClipSource, Pool, mistakes_of, render_parts
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.mistakes import MOST, traced
-from cosmos_lab.train.states import object_bank, touched
+from cosmos_lab.train.states import object_bank
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe, flow_error, world_loss
 from cosmos_lab.worlds.families import sample_rollout, simulate_many
 from cosmos_lab.worlds.render import render
@@ -106,11 +106,12 @@ def test_a_mistake_counts_as_much_as_what_is_right():
     empty = Pool(pixels=pixels, body_index=index.to(torch.int8), **told)
     index[:, 10:, 40:60, 40:60] = rollout.scene.index(rollout.scene.objects[0].name)
     shown = Pool(pixels=pixels, body_index=index.to(torch.int8), **told)
-    assert not touched(empty).any() and 0 < touched(shown).sum() < touched(shown).numel()
+    objects = object_bank(shown)
+    assert not object_bank(empty).any() and 0 < objects.sum() < objects.numel()
     wrong = replace(empty, mistaken=shown, mistaken_from=torch.tensor([0]))
-    assert torch.equal(touched(wrong), object_bank(shown))
+    assert torch.equal(object_bank(wrong), objects)
     none = replace(shown, mistaken=shown.first(0), mistaken_from=torch.zeros(0, dtype=torch.int64))
-    assert torch.equal(touched(none), object_bank(shown))
+    assert torch.equal(object_bank(none), objects)
 
 
 def test_the_stage_learns_from_clips_with_mistakes(random_nano, tmp_path, monkeypatch, generator):  # noqa: F811
