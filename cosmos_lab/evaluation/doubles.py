@@ -3,7 +3,7 @@
 import numpy as np
 
 from cosmos_lab.evaluation.colors import CELL
-from cosmos_lab.evaluation.labels import COLOR_NAMES
+from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES
 
 
 def usual_area(track: "Track") -> float:  # noqa: F821
@@ -13,11 +13,15 @@ def usual_area(track: "Track") -> float:  # noqa: F821
 
 # In so many pixel frames a color surely shows two bodies before it counts as doubled.
 MIN_DOUBLED = 3
-# They surely are two where the smaller one covers so many pixels and lies so many radii of the larger one away from it:
-# farther apart than an occluder in front of one body could part it.
-TWIN_AREA, APART = 80.0, 2.5
+# They surely are two where the smaller one covers so many pixels, lies so many radii of the larger one away from it,
+# and this share at least of what lies between their middles is open: no body, of their own color or another, and no
+# prop that might hide where they hang together.
+TWIN_AREA, APART, OPEN = 80.0, 2.5, 0.2
 # A body is there from this share of its usual area on, however much of it is hidden.
 THERE = 0.25
+# Two that touch are one component, larger than the larger one by this share of it at least: so much no body grows by
+# coming nearer within the pixel frames in which they touch.
+MERGED = 0.15
 # Two bodies that show in the first and last of a clip's pixel frames and in this share of all were there all along.
 ALL_ALONG = 0.9
 
@@ -33,24 +37,29 @@ def doubled_when(track: "Track", classes: np.ndarray) -> np.ndarray:  # noqa: F8
     # Two bodies spread a mask wide; the exact search is only worth its time there.
     if (track.visible & (np.hypot(*track.spread.T) > 0.85 * radius)).sum() < MIN_DOUBLED:
         return nowhere
-    first, second, apart = np.array([two_largest(mask) for mask in classes == COLOR_NAMES.index(track.color)]).T
+    found = [two_largest(shown, COLOR_NAMES.index(track.color)) for shown in classes]
+    first, second, apart, is_open = np.array(found).T
     usual = np.sqrt(np.quantile(first[track.visible], 0.8) / np.pi)
-    sure = (second >= TWIN_AREA / CELL**2) & (apart > APART * usual)
+    sure = (second >= TWIN_AREA / CELL**2) & (apart > APART * usual) & (is_open >= OPEN)
     if sure.sum() < MIN_DOUBLED:
         return nowhere
-    least = THERE * np.quantile(second[sure], 0.8)
-    return (second >= least) | (first >= np.quantile(first[sure], 0.8) + least)
+    larger, least = np.quantile(first[sure], 0.8), THERE * np.quantile(second[sure], 0.8)
+    return (second >= least) | (first >= larger + max(least, MERGED * larger))
 
 
-def two_largest(mask: np.ndarray) -> tuple[float, float, float]:
-    """How many cells the two largest components of a mask (h, w) have, and how many lie between their middles."""
-    labels = components(mask)
+def two_largest(classes: np.ndarray, color: int) -> tuple[float, float, float, float]:
+    """How many cells the two largest components of a color have in classes (h, w), how many lie between their middles,
+    and which share of these is background."""
+    labels = components(classes == color)
     sizes = np.bincount(labels.ravel())[1:]
     order = np.argsort(sizes)[::-1][:2]
     if len(order) < 2:
-        return float(sizes.sum()), 0.0, 0.0
-    middles = [np.argwhere(labels == label + 1).mean(axis=0) for label in order]
-    return *sizes[order].astype(float), float(np.linalg.norm(middles[0] - middles[1]))
+        return float(sizes.sum()), 0.0, 0.0, 0.0
+    one, other = (np.argwhere(labels == label + 1).mean(axis=0) for label in order)
+    apart = float(np.linalg.norm(one - other))
+    line = np.linspace(one, other, int(apart) + 2).round().astype(int)
+    is_open = classes[line[:, 0], line[:, 1]] == BACKGROUND
+    return *sizes[order].astype(float), apart, float(is_open.mean())
 
 
 def all_along(doubled: np.ndarray) -> bool:

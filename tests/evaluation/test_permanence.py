@@ -160,10 +160,27 @@ def test_a_twin_that_comes_or_goes_is_caught(hidden):
     assert permanence_faults(twins(hidden=hidden)) == ("red is there twice at times",)
 
 
-@pytest.mark.parametrize("radius", [6, 8])
-def test_a_thing_seen_on_both_sides_of_a_post_is_one(radius):
-    parted = seen([("red", along((44, 30), (0.3, 0)), radius)], prop=(10, 50, 45, 48))
+@pytest.mark.parametrize("radius, post, step", [(6, 3, 0.3), (8, 3, 0.3), (6, 5, 0), (7, 7, 0), (8, 8, 0), (10, 8, 0)])
+def test_a_thing_seen_on_both_sides_of_a_post_is_one(radius, post, step):
+    left = 48 - post // 2
+    parted = seen([("red", along((47.5, 30), (step, 0)), radius)], prop=(10, 50, left, left + post))
     assert permanence_faults(parted) == () and counted(parted) == 1
+
+
+def test_twins_on_both_sides_of_a_post_are_two():
+    apart = seen([("red", along((25, 30), (0, 0)), 6), ("red", along((70, 30), (0, 0)), 6)], prop=(10, 50, 45, 50))
+    assert counted(apart) == 2
+
+
+def test_a_small_twin_that_goes_is_not_replaced_by_the_other_one_that_grows():
+    """The larger disc comes nearer all along, by a tenth of a cell a pixel frame."""
+    still = along((25, 28), (0, 0))
+    grown_disc = seen([("red", along((70, 28), (0, 0), hidden=range(6, LENGTH)), RADIUS), ("red", still, 11)])
+    rows, columns = np.mgrid[:56, :96]
+    for t in range(LENGTH):
+        near = (rows - 28) ** 2 + (columns - 25) ** 2 <= (11 + 0.1 * t) ** 2
+        grown_disc.classes[t][near] = COLOR_NAMES.index("red")
+    assert permanence_faults(grown_disc) == ("red is there twice at times",)
 
 
 def test_departures_need_more_than_a_shrinking_area():
