@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="world: share of clips that begin in the middle of a motion")
     parser.add_argument("--drums", type=float, default=0.0, metavar="SHARE",
                         help="share of towers that are built of drums in place of cubes")
+    parser.add_argument("--resting", type=float, nargs=4, metavar=("NONE", "ONE", "TWO", "THREE"),
+                        help="odds of so many objects that only lie about (default: those of the evaluation)")
     parser.add_argument("--mistakes", type=float, default=0.0, metavar="SHARE",
                         help="world: share of clips that are also seen with a trace of a mistake, such as an object "
                              "too many, and have to be mended")
@@ -74,6 +76,7 @@ def _odds(text: str) -> tuple[str, float]:
 
 def run(args: argparse.Namespace) -> int:
     from cosmos_lab.train import nano
+    from cosmos_lab.train.average import average, check_average
 
     trained = [stage for stage in args.stages if stage in TRAINED]
     if len(args.minutes) not in (1, len(trained)):
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             named = ", ".join(trained) or "the trained stages, of which none is asked for"
             raise ValueError(f"--{flag} takes one number for each of {named}")
     if "average" in args.stages:
-        nano.check_average(args.other, args.share)
+        check_average(args.other, args.share)
     if trained:
         _check_clips(args, trained)
     if "world" in trained:
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     # One process's work: others would move the weights once more, or read what is being written.
     first = int(os.environ.get("RANK", 0)) == 0
     if "average" in args.stages and first:
-        nano.average(args.folder, args.other, args.share)
+        average(args.folder, args.other, args.share)
     if "export" in args.stages and first:
         print(f"wrote {args.destination}, digest {nano.export(args.folder, args.destination)}")
     return 0
@@ -109,7 +112,7 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 
     ranks = join(args.device)
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
-                        odds=dict(args.family_odds), later=args.later, drums=args.drums, mistakes=args.mistakes)
+                        mixture=_mixture(args), mistakes=args.mistakes)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
     # The world model alone learns from latents: it takes more clips than a GPU holds pictures of.
@@ -123,24 +126,25 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 
 def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
     """Before anything is rendered: whether these clips can be drawn and serve the stages."""
-    from cosmos_lab.worlds.families import drawn_family
-
     for flag in ("later", "mistakes"):
         if getattr(args, flag) and trained != ["world"]:
             raise ValueError(f"--{flag} is for the stage world alone, not {', '.join(trained)}: "
                              f"train one after another")
-    if args.family_odds and "text" in trained:
-        raise ValueError("--family_odds is for stages that see clips: the stage text is told of all families alike")
-    if not 0 <= args.later < 1:
-        raise ValueError(f"--later is a share of the clips, from 0 to below 1, not {args.later:g}")
-    if not 0 <= args.drums <= 1:
-        raise ValueError(f"--drums is a share of the towers, from 0 to 1, not {args.drums:g}")
+    for flag in ("family_odds", "resting", "drums"):
+        if getattr(args, flag) and "text" in trained:
+            raise ValueError(f"--{flag} is for stages that see clips: the stage text is told of all scenes alike")
     if not 0 <= args.mistakes <= 1:
         raise ValueError(f"--mistakes is a share of the clips, from 0 to 1, not {args.mistakes:g}")
-    if args.drums and "text" in trained:
-        raise ValueError("--drums is for stages that see clips: the stage text is told of towers of cubes")
-    # Raises for a family that there is not; which one is drawn does not matter here.
-    drawn_family(0, dict(args.family_odds))
+    # Raises for odds and shares that cannot be drawn.
+    _mixture(args)
+
+
+def _mixture(args: argparse.Namespace) -> object:
+    """What the clips are drawn from."""
+    from cosmos_lab.worlds.mixture import Mixture
+
+    resting = {"resting": tuple(args.resting)} if args.resting else {}
+    return Mixture(odds=dict(args.family_odds), later=args.later, drums=args.drums, **resting)
 
 
 def _recipe(args: argparse.Namespace) -> object:

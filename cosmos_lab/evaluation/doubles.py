@@ -19,8 +19,8 @@ MIN_DOUBLED = 3
 TWIN_AREA, APART, OPEN = 80.0, 2.5, 0.2
 # A body is there from this share of its usual area on, however much of it is hidden.
 THERE = 0.25
-# Two that touch are one component, larger than the larger one by this share of it at least: so much no body grows by
-# coming nearer within the pixel frames in which they touch.
+# Two that touch are one component, larger by this share at least than the larger one is where they surely are two. One
+# that comes nearer and grows by more than this passes for two that touch: a twin that vanishes beside it is not missed.
 MERGED = 0.15
 # Two bodies that show in the first and last of a clip's pixel frames and in this share of all were there all along.
 ALL_ALONG = 0.9
@@ -38,9 +38,9 @@ def doubled_when(track: "Track", classes: np.ndarray) -> np.ndarray:  # noqa: F8
     if (track.visible & (np.hypot(*track.spread.T) > 0.85 * radius)).sum() < MIN_DOUBLED:
         return nowhere
     found = [two_largest(shown, COLOR_NAMES.index(track.color)) for shown in classes]
-    first, second, apart, is_open = np.array(found).T
+    first, second, apart, openness = np.array(found).T
     usual = np.sqrt(np.quantile(first[track.visible], 0.8) / np.pi)
-    sure = (second >= TWIN_AREA / CELL**2) & (apart > APART * usual) & (is_open >= OPEN)
+    sure = (second >= TWIN_AREA / CELL**2) & (apart > APART * usual) & (openness >= OPEN)
     if sure.sum() < MIN_DOUBLED:
         return nowhere
     larger, least = np.quantile(first[sure], 0.8), THERE * np.quantile(second[sure], 0.8)
@@ -58,8 +58,8 @@ def two_largest(classes: np.ndarray, color: int) -> tuple[float, float, float, f
     one, other = (np.argwhere(labels == label + 1).mean(axis=0) for label in order)
     apart = float(np.linalg.norm(one - other))
     line = np.linspace(one, other, int(apart) + 2).round().astype(int)
-    is_open = classes[line[:, 0], line[:, 1]] == BACKGROUND
-    return *sizes[order].astype(float), apart, float(is_open.mean())
+    between = classes[line[:, 0], line[:, 1]]
+    return *sizes[order].astype(float), apart, float((between == BACKGROUND).mean())
 
 
 def all_along(doubled: np.ndarray) -> bool:

@@ -23,17 +23,23 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one clip. `physics` is None where no law of the scene can be measured; `permanence` is a further
-    condition, reported apart."""
+    """What became of one clip. `wrong` are the attributes that it does not show as asked; `physics` is None where no
+    law of the scene can be measured; `permanence` is a further condition, reported apart."""
 
-    attributes: bool
+    wrong: tuple[str, ...]
     physics: bool | None
     permanence: bool
 
     @property
     def passes(self) -> bool:
         """Attributes and physics."""
-        return self.attributes and self.physics is not False
+        return not self.wrong and self.physics is not False
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """All that is wrong by name: attributes, `physics`, `permanence`."""
+        laws = {"physics": self.physics is not False, "permanence": self.permanence}
+        return (*self.wrong, *(name for name, holds in laws.items() if not holds))
 
 
 def law_tolerances(rendered: Sequence[Reading], cases: Sequence[Case]) -> dict[str, Tolerance]:
@@ -56,7 +62,8 @@ def judge(
     if law in tolerances and (rendered is None or np.isfinite(law_error(rendered, case.scene))):
         physics = tolerances[law].admits(law_error(reading, case.scene, case.size_is_stated))
     permanence = reading.readable and not permanence_faults(reading, case.asked.groups)
-    return Verdict(attributes=all(obeys(reading, case.asked).values()), physics=physics, permanence=permanence)
+    wrong = tuple(name for name, shown in obeys(reading, case.asked).items() if not shown)
+    return Verdict(wrong=wrong, physics=physics, permanence=permanence)
 
 
 def joint_rates(verdicts: Sequence[Verdict], cases: Sequence[Case]) -> dict[str, Rate]:

@@ -2,7 +2,7 @@
 
 An error is relative: read / lawful - 1. Laws need a fixed camera and are the ones that a picture fixes by itself:
 
-    free fall        h = h_0 + v_0 t + g t^2 / 2         falls, bounces up to the first contact, throws
+    free fall        h = h_0 + v_0 t + g t^2 / 2         falls, bounces up to the second contact, throws
     rolling          speed late / speed early = 1        balls, cylinders and capsules on the floor, behind screens too
     pendulum         time to the lowest point            (pi / 2) sqrt(L / g) (1 + a^2 / 16) from rest at angle a
 
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cosmos_lab.evaluation.physics import GRAVITY, Lens, measure_fall, speed_kept
+from cosmos_lab.evaluation.falls import measure_fall
+from cosmos_lab.evaluation.physics import GRAVITY, Lens, speed_kept
 from cosmos_lab.evaluation.reading import Reading, Track
 from cosmos_lab.worlds.families.pendulum import PIVOT_HEIGHT
 from cosmos_lab.worlds.scene import SIZES, Body, Scene

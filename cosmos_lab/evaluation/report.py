@@ -40,8 +40,9 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the figure is reached; None where nothing is asked or nothing was measured."""
-        if math.isnan(self.value) or (math.isinf(self.least) and math.isinf(self.most)):
+        """Whether the figure is reached; None where nothing is asked or nothing was measured. What renders show and the
+        model does not is not reached."""
+        if math.isinf(self.least) and math.isinf(self.most) or math.isnan(self.value) and math.isnan(self.rendered):
             return None
         return self.least <= self.value <= self.most
 
@@ -55,7 +56,7 @@ class Figure:
         mark = {True: " ✓", False: " ✗", None: ""}[self.met]
         spread = "" if math.isnan(self.spread) else f" ± {self._show(self.spread)}"
         baseline = self._show(self.baseline) + (f" ({self.note})" if self.note else "")
-        shown = self._show(self.value)
+        shown = self._show(self.value) or ("none" if self.met is False else "")
         value = shown + spread + mark if shown else ""
         beside = self._show(self.rendered), self._show(self.reconstructed), baseline.strip()
         return (self.name, self.reach(), value, *beside)

@@ -5,8 +5,8 @@ Nothing is stored but seeds: the same seeds give the same clips on every machine
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.pool import AsyncResult
 from typing import TypeVar
@@ -24,8 +24,8 @@ from cosmos_lab.train.meanings import meaning_of
 from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.captions import describe
-from cosmos_lab.worlds.families import simulate_many
 from cosmos_lab.worlds.mistakes import mistaken, span
+from cosmos_lab.worlds.mixture import EVEN, Mixture, simulate_many
 from cosmos_lab.worlds.render import Pictures, render
 from cosmos_lab.worlds.scene import Rollout, Scene
 
@@ -41,10 +41,8 @@ class ClipSource:
     """Which clips: `count` seeds from `first_seed` on, simulated by `workers` processes.
 
     With `minutes`, rendering stops that long after the first pictures, and the clips made so far are all there are.
-    `odds` are those of the scene families that are drawn more or less often than others; a share `later` of the clips
-    begins in the middle of a motion, a share `drums` of the towers is of drums: no evaluation asks for these, but they
-    show in a stack what colors the cubes of training never have. A share `mistakes` of the clips is rendered once more
-    with a mistake, where there is room for one (`worlds/mistakes.py`).
+    `mixture` says what they are drawn from. A share `mistakes` of them is rendered once more with a mistake, where
+    there is room for one (`worlds/mistakes.py`).
     """
 
     count: int
@@ -52,9 +50,7 @@ class ClipSource:
     split: str = "train"
     workers: int = 2
     minutes: float = float("inf")
-    odds: Mapping[str, float] = field(default_factory=dict)
-    later: float = 0.0
-    drums: float = 0.0
+    mixture: Mixture = EVEN
     mistakes: float = 0.0
 
     def part(self, ranks: Ranks) -> "ClipSource":
@@ -135,8 +131,7 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
     made, begun, over = [], None, False
     # Captions take a third of the time of simulation, hence a third of the processes.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
-        simulated = simulate_many(seeds, split=source.split, workers=source.workers, odds=source.odds,
-                                  later=source.later, drums=source.drums)
+        simulated = simulate_many(seeds, split=source.split, workers=source.workers, mixture=source.mixture)
         for batch in alike(simulated, size=_at_once(device)):
             told = tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],))
             made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told))

@@ -5,7 +5,7 @@
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
-    average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them
+    average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them (`average.py`)
 
 Each trained stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
 interrupted, and leaves the running average of its weights.
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from cosmos_lab.catalog import nano_card
-from cosmos_lab.files import sha256, whole, write_json
+from cosmos_lab.files import whole, write_json
 from cosmos_lab.nn.block import Block
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
@@ -49,8 +49,6 @@ from cosmos_lab.worlds.captions import corpus
 # Seeds that no training clip uses: the held-out clips of every stage.
 HELD_OUT_SEED = 900_000_000
 TOLD_HELD_OUT = 250
-# What the stage `average` averages.
-AVERAGED = ("dit", "text_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,45 +249,6 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
         save_weights(weights, reader, dtype=torch.float16)
         stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
-
-
-def check_average(folder: Path, share: float) -> None:
-    """Raises ValueError for a share outside 0 to 1, FileNotFoundError where a folder lacks what is averaged."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"--share lies between 0, which changes nothing, and 1, not at {share:g}")
-    missing = [name for name in (*(f"{part}.safetensors" for part in AVERAGED), "tokenizer.json")
-               if not (folder / name).is_file()]  # fmt: skip
-    if missing:
-        raise FileNotFoundError(f"nothing to average: {folder} lacks {', '.join(missing)}; name another folder")
-
-
-@torch.no_grad()
-def average(folder: Path, other: Path, share: float = 0.5) -> None:
-    """Moves transformer and text encoder of `folder` by `share` towards those of `other`, from which they were trained.
-
-    Wortsman et al. 2022 (arXiv 2109.01903): on the straight line between weights and what was trained from them often
-    lie better ones. To train on from there, remove `runs` first, whose state knows the weights of before. Raises what
-    `check_average` does, and ValueError for other words and for a second average.
-    """
-    check_average(other, share)
-    check_average(folder, share)
-    notes = folder / "world_training.json"
-    told = json.loads(notes.read_text()) if notes.is_file() else {}
-    if "averaged" in told:
-        raise ValueError(f"the weights in {folder} are averaged already; train them on, or restore them, first")
-    if (folder / "tokenizer.json").read_bytes() != (other / "tokenizer.json").read_bytes():
-        raise ValueError(f"{folder} and {other} have other words (tokenizer.json): their weights have no mean")
-    ranks = Ranks()
-    modules = [(build_dit(place, ranks), build_text(place, ranks).model) for place in (folder, other)]
-    for mine, theirs in zip(*modules, strict=True):
-        # Parameters, of which one that has two names counts once.
-        for parameter, wanted in zip(mine.parameters(), theirs.parameters(), strict=True):
-            parameter.lerp_(wanted, share)
-    origin = {name: sha256(other / f"{name}.safetensors") for name in AVERAGED}
-    told |= {"averaged": {"share": share, "with": origin}, "figures": {"before_averaging": told.get("figures", {})}}
-    write_json(notes, told)
-    for name, mine in zip(AVERAGED, modules[0], strict=True):
-        save_weights(folder / f"{name}.safetensors", mine, dtype=torch.float16)
 
 
 def export(folder: Path, destination: Path) -> str:

@@ -15,7 +15,7 @@ from .split import is_withheld
 
 TWIN = "twin"
 TRIES = 30
-ALL_ALONG = 0.65  # the share of mistakes that show in all pixel frames
+ALL_ALONG = 0.55  # the share of mistakes that show in all pixel frames
 COMPANIONS = 0.5  # the share of twins of what moves that move as well
 
 
@@ -35,11 +35,12 @@ def mistaken(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
 
 def span(length: int, rng: np.random.Generator) -> slice:
     """The pixel frames that show a mistake: mostly all, else those from one on, so that something appears, vanishes or
-    changes there, or those up to it."""
+    changes there, those up to it, or those between two. `length` is 3 or more."""
     if rng.random() < ALL_ALONG:
         return slice(0, length)
+    first, last = sorted(int(place) for place in rng.choice(np.arange(1, length), size=2, replace=False))
     middle = int(rng.integers(1, length))
-    return slice(middle, length) if rng.random() < 0.5 else slice(0, middle)
+    return (slice(middle, length), slice(0, middle), slice(first, last))[rng.integers(3)]
 
 
 def twice(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
@@ -92,10 +93,10 @@ def reshaped(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     return wrong if _is_clear(wrong, old.name) else None
 
 
-# How often each is tried first. Most of what a prompt's count finds wrong in clips of nano is an object that is there
-# twice.
+# How often each is tried first. To take away what is there twice more often than to put back what is missing would
+# teach a model to leave things out.
 ODDS: dict[Callable[[Rollout, np.random.Generator], Rollout | None], float] = {
-    twice: 0.5, missing: 0.2, recolored: 0.2, reshaped: 0.1,
+    twice: 0.25, missing: 0.4, recolored: 0.25, reshaped: 0.1,
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
 from cosmos_lab.cli import main
 from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
 from cosmos_lab.evaluation.clips import Extent, Runner
-from cosmos_lab.evaluation.evaluate import all_falls, evaluate
+from cosmos_lab.evaluation.evaluate import evaluate
+from cosmos_lab.evaluation.physics_figures import all_falls
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, save_reader
 from cosmos_lab.evaluation.references import SETS, pack_rollouts
 from cosmos_lab.evaluation.report import Evaluation
@@ -100,6 +101,11 @@ def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, c
     assert "tokenizer: PSNR" in capsys.readouterr().out and found.provenance["extent"]["prompts"] == 4
     # Random weights draw noise: no clip can be read as what its prompt asks for.
     assert found.figure("joint: all").value == 0 and found.figure("tokenizer: PSNR").met is False
+    # What each clip gets wrong adds up to the figures.
+    faults = found.details["faults"]["seed 0"]
+    assert [fault["place"] for fault in faults] == [0, 1, 2, 3] and all(fault["prompt"] for fault in faults)
+    lasting = 4 - sum("permanence" in fault["wrong"] for fault in faults)
+    assert found.figure("permanence").value == lasting / 4
     mp.spawn(_one_of_two, args=(small_evaluation(random_nano, folder, tmp_path / "shared.json"),), nprocs=2)
     shared = Evaluation.load(tmp_path / "shared.json")
     assert [figure.name for figure in shared.figures] == names

@@ -103,7 +103,9 @@ def test_a_clip_passes_only_with_attributes_and_physics():
     unreadable = judge(falling(certainty=0.1), CASE, EXACT)
     assert not unreadable.passes and not unreadable.permanence
     wrong = judge(falling(motion="throw left"), CASE, EXACT)
-    assert not wrong.passes and wrong.physics
+    assert not wrong.passes and wrong.physics and wrong.faults == ("motion",)
+    assert judge(falling(gravity=12.0), CASE, EXACT).faults == ("physics",) and "permanence" in unreadable.faults
+    assert not judge(falling(), CASE, EXACT).faults
 
 
 def test_a_law_that_the_render_does_not_show_is_not_asked():

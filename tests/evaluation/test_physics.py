@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 from made_worlds import FPS, GRAVITY, LENGTH, falling_heights, track
 
-from cosmos_lab.evaluation.physics import (
-    Fall,
-    Lens,
-    ball_radius,
-    camera_path,
-    fall_time_ratios,
-    fallen,
-    flight_end,
-    measure_fall,
-    speed_kept,
-    sphere_depth,
-)  # fmt: skip
+from cosmos_lab.evaluation.falls import Fall, fall_time_ratios, fallen, flight_end, measure_fall
+from cosmos_lab.evaluation.physics import Lens, ball_radius, camera_path, speed_kept, sphere_depth
 from cosmos_lab.worlds.scene import SIZES
 
 RADIUS = ball_radius("large")

@@ -5,8 +5,9 @@ import pytest
 import torch
 from made_worlds import reading, track
 
+from cosmos_lab.evaluation.falls import measure_fall
 from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES, label_table, vocabularies
-from cosmos_lab.evaluation.physics import GRAVITY, Lens, measure_fall
+from cosmos_lab.evaluation.physics import GRAVITY, Lens
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig
 from cosmos_lab.evaluation.reading import assemble, gather_evidence, read, true_readings
 from cosmos_lab.evaluation.ruler import position_errors

@@ -23,6 +23,9 @@ def evaluation():
 def test_what_is_reached_is_marked(evaluation):
     assert [figure.met for figure in evaluation.figures] == [True, False, None]
     assert Figure(name="unmeasured", least=0.5).met is None
+    # A clip maker whose falls all take the same time has no ratio; renders have.
+    evasive = Figure(name="unmeasured", least=0.5, rendered=1.0)
+    assert evasive.met is False and evasive.row()[2] == "none ✗"
     rows = list(evaluation.table)
     assert rows[0]["nano"] == "98.5% ± 0.4% ✓" and rows[0]["reach"] == "≥ 98.0%"
     assert rows[0]["rendered clips"] == "99.8%" and rows[0]["baseline"] == "12.0% (chance)"

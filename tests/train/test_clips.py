@@ -30,7 +30,7 @@ from cosmos_lab.train.tokenizer import (
     set_latent_statistics,
 )
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe
-from cosmos_lab.worlds.families import simulate_many
+from cosmos_lab.worlds.mixture import simulate_many
 
 
 def test_ranks_get_disjoint_seeds():

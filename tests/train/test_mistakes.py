@@ -17,7 +17,8 @@ from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.mistakes import MOST, traced
 from cosmos_lab.train.states import object_bank
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe, flow_error, world_loss
-from cosmos_lab.worlds.families import sample_rollout, simulate_many
+from cosmos_lab.worlds.families import sample_rollout
+from cosmos_lab.worlds.mixture import simulate_many
 from cosmos_lab.worlds.render import render
 
 

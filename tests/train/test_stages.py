@@ -14,10 +14,11 @@ from cosmos_lab.files import sha256
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import load_weights, save_weights
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.train import nano
+from cosmos_lab.train import average, nano
 from cosmos_lab.train.clips import ClipSource
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.nano import Stage
+from cosmos_lab.worlds.mixture import EVEN, Mixture
 
 
 def parsed(*words):
@@ -94,13 +95,15 @@ def test_flags_of_tokenizer_and_world_reach_their_stage():
 
 @pytest.mark.parametrize("words, said", [
     (("world", "reader", "--later", "0.1"), "--later is for the stage world alone, not world, reader"),
-    (("world", "--later", "1.5"), "--later is a share of the clips"),
-    (("world", "--drums", "-0.1"), "--drums is a share of the towers"),
+    (("world", "--later", "1.5"), "later is a share of the clips"),
+    (("world", "--drums", "-0.1"), "drums is a share of the towers"),
     (("text", "--drums", "0.5"), "--drums is for stages that see clips"),
     (("tokenizer", "--mistakes", "0.1"), "--mistakes is for the stage world alone, not tokenizer"),
     (("world", "--mistakes", "2"), "--mistakes is a share of the clips"),
     (("world", "--family_odds", "sky=2"), "odds are numbers from 0 on"),
     (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),
+    (("world", "--resting", "0", "0", "0", "0"), "resting takes the odds of 0, 1, 2 and 3 objects"),
+    (("text", "--resting", "1", "1", "1", "1"), "--resting is for stages that see clips"),
 ])  # fmt: skip
 def test_clips_that_cannot_be_drawn_are_refused_before_any_work(words, said):
     with pytest.raises(ValueError, match=said):
@@ -112,16 +115,17 @@ def test_a_world_that_cannot_be_trained_is_refused_before_any_work():
         train.run(parsed("world", "--sigma", "1", "-1"))
 
 
-def test_drums_and_mistakes_reach_the_clips(monkeypatch):
+def test_mixture_and_mistakes_reach_the_clips(monkeypatch):
     seen = []
     for name in ("render_pool", "render_parts"):
         monkeypatch.setattr(f"cosmos_lab.train.clips.{name}",
-                            lambda source, ranks: seen.append((source.drums, source.mistakes)))  # fmt: skip
+                            lambda source, ranks: seen.append((source.mixture, source.mistakes)))  # fmt: skip
     monkeypatch.setattr(nano, "held_out_pool", lambda ranks, workers: None)
     monkeypatch.setattr(nano, "train_stage", lambda name, stage, pools, held_out: {})
-    train.run(parsed("reader", "--drums", "0.5"))
+    train.run(parsed("reader", "--drums", "0.5", "--family_odds", "fall=2", "--resting", "1", "1", "2", "3"))
     train.run(parsed("world", "--mistakes", "0.7"))
-    assert seen == [(0.5, 0.0), (0.0, 0.7)]
+    crowded = Mixture(drums=0.5, odds={"fall": 2.0}, resting=(1, 1, 2, 3))
+    assert seen == [(crowded, 0.0), (EVEN, 0.7)]
 
 
 def test_odds_are_read_from_the_command_line(capsys):
@@ -162,8 +166,9 @@ def filled(folder, name, value=None):
 
 
 def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(nano, "build_dit", lambda folder, ranks: filled(folder, "dit"))
-    monkeypatch.setattr(nano, "build_text", lambda folder, ranks: SimpleNamespace(model=filled(folder, "text_encoder")))
+    monkeypatch.setattr(average, "build_dit", lambda folder, ranks: filled(folder, "dit"))
+    monkeypatch.setattr(average, "build_text",
+                        lambda folder, ranks: SimpleNamespace(model=filled(folder, "text_encoder")))  # fmt: skip
     mine, other = tmp_path / "mine", tmp_path / "other"
     words = ("--folder", str(mine), "--other", str(other), "--share")
     with pytest.raises(FileNotFoundError, match="other lacks dit.safetensors, text_encoder.safetensors, tokenizer"):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cosmos_lab.worlds.captions import LENGTHS, caption, describe
-from cosmos_lab.worlds.families import sample_rollout, simulate_many
+from cosmos_lab.worlds.families import sample_rollout
+from cosmos_lab.worlds.mixture import Mixture, simulate_many
 from cosmos_lab.worlds.split import is_withheld
 
 
@@ -17,7 +18,7 @@ def shapes(rollout):
 
 @pytest.fixture(scope="module")
 def towers():
-    return [sample_rollout(seed, "tower", drums=1.0) for seed in range(16)]
+    return [sample_rollout(seed, "tower", piled="cylinder") for seed in range(16)]
 
 
 def test_drums_bring_pink_into_towers_of_training(towers):
@@ -35,7 +36,8 @@ def test_captions_call_them_drums_or_cylinders(towers):
 
 def test_cubes_are_as_ever_where_no_drums_are_asked_for():
     """The share has a stream of its own: it moves neither geometry nor words of the other towers."""
-    mixed, plain = list(simulate_many(range(24), "tower", drums=0.5)), list(simulate_many(range(24), "tower"))
+    half = Mixture(drums=0.5)
+    mixed, plain = list(simulate_many(range(24), "tower", mixture=half)), list(simulate_many(range(24), "tower"))
     assert all(shapes(rollout) == {"box"} for rollout in plain)
     cubes = [(one, other) for one, other in zip(mixed, plain, strict=True) if shapes(one) == {"box"}]
     assert 4 <= len(cubes) <= 20
@@ -44,7 +46,7 @@ def test_cubes_are_as_ever_where_no_drums_are_asked_for():
 
 
 def test_drums_change_no_other_family():
-    one, other = sample_rollout(3, "dominoes", drums=1.0), sample_rollout(3, "dominoes")
+    one, other = Mixture(drums=1.0).rollout(3, "dominoes"), sample_rollout(3, "dominoes")
     assert one.scene == other.scene and (one.position == other.position).all()
 
 

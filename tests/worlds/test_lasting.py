@@ -1,16 +1,16 @@
 """Scenes that go on after a clip, and clips from the middle of a motion."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cosmos_lab.evaluation.references import pack_rollouts
-from cosmos_lab.worlds.families import drawn_family, sample_rollout, simulate_many
+from cosmos_lab.worlds.families import sample_rollout
 from cosmos_lab.worlds.lasting import CLIP, FIRST_OFFSET, later, run_on, window
+from cosmos_lab.worlds.mixture import Mixture, simulate_many
 from cosmos_lab.worlds.physics import simulate
-from cosmos_lab.worlds.scene import FAMILIES, Rollout
+from cosmos_lab.worlds.scene import Rollout
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +52,12 @@ def test_a_later_clip_is_the_same_simulation_further_on(pendulum):
 
 
 def test_a_share_of_many_begins_later_and_the_rest_is_as_ever():
-    mixed, plain = list(simulate_many(range(16), later=0.5)), list(simulate_many(range(16)))
+    mixed, plain = list(simulate_many(range(16), mixture=Mixture(later=0.5))), list(simulate_many(range(16)))
     later_ones = [rollout for rollout in mixed if rollout.start]
     assert 3 <= len(later_ones) <= 13 and not any(rollout.start for rollout in plain)
     for one, other in zip(mixed, plain, strict=True):
         assert one.scene.seed == other.scene.seed and one.scene.motion == other.scene.motion
         assert bool(one.start) or np.array_equal(one.position, other.position)
-
-
-def test_families_are_drawn_by_their_odds():
-    counts = Counter(drawn_family(seed, {"fall": 3.0, "tower": 0.0}) for seed in range(3000))
-    assert counts["tower"] == 0 and set(counts) == set(FAMILIES) - {"tower"}
-    # 3 of 9 parts, and 1 of 9; three deviations are 0.026 and 0.018.
-    assert abs(counts["fall"] / 3000 - 1 / 3) < 0.026 and abs(counts["roll"] / 3000 - 1 / 9) < 0.018
-    for odds in ({"sky": 1.0}, {"fall": -1.0}, {"fall": float("nan")}, dict.fromkeys(FAMILIES, 0.0)):
-        with pytest.raises(ValueError, match="odds are numbers from 0 on, not all 0, of fall, roll"):
-            drawn_family(0, odds)
-    with pytest.raises(ValueError, match="one family or odds of several"):
-        list(simulate_many(range(1), family="fall", odds={"fall": 2.0}))
 
 
 @pytest.mark.parametrize("camera, last", [("pan left", 12), ("zoom in", 12), ("static", 40)])

@@ -9,6 +9,7 @@ import pytest
 
 from cosmos_lab.worlds import camera, families
 from cosmos_lab.worlds.families.stage import hidden_share, in_picture, reach, shift, touches, upright
+from cosmos_lab.worlds.mixture import simulate_many
 from cosmos_lab.worlds.physics import BOUNCE, GRAVITY, fixed, free, simulate
 from cosmos_lab.worlds.scene import CAMERAS, SIZES, Body, Rollout, Scene
 
@@ -228,20 +229,20 @@ def test_scene_survives_json_and_rollout_survives_npz(rollouts):
 
 
 def test_many_seeds_in_order_and_a_failing_seed_is_noted(monkeypatch):
-    many = list(families.simulate_many([5, 2, 9], "pendulum"))
+    many = list(simulate_many([5, 2, 9], "pendulum"))
     assert [rollout.scene.seed for rollout in many] == [5, 2, 9]
     assert np.allclose(many[1].position, families.sample_rollout(2, "pendulum").position, atol=1e-6)
     monkeypatch.setattr(families, "_DESIGNS", 1)
     monkeypatch.setattr(families, "_DRAWS", 1)
     monkeypatch.setattr(families.pendulum, "verify", lambda rollout: False)
     failures = {}
-    assert list(families.simulate_many([5, 2], "pendulum", failures=failures)) == []
+    assert list(simulate_many([5, 2], "pendulum", failures=failures)) == []
     assert set(failures) == {5, 2} and "seed 5" in failures[5]
 
 
 def test_workers_do_not_change_a_world():
-    alone = list(families.simulate_many(range(3), "fall"))
-    shared = list(families.simulate_many(range(3), "fall", workers=2))
+    alone = list(simulate_many(range(3), "fall"))
+    shared = list(simulate_many(range(3), "fall", workers=2))
     assert [r.scene for r in alone] == [r.scene for r in shared]
     assert all(np.array_equal(a.position, b.position) for a, b in zip(alone, shared))
 
