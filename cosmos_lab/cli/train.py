@@ -135,8 +135,11 @@ def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
             raise ValueError(f"--{flag} is for stages that see clips: the stage text is told of all scenes alike")
     if not 0 <= args.mistakes <= 1:
         raise ValueError(f"--mistakes is a share of the clips, from 0 to 1, not {args.mistakes:g}")
-    # Raises for odds and shares that cannot be drawn.
-    _mixture(args)
+    try:
+        _mixture(args)
+    except ValueError as error:
+        # It begins with the name of a field, which is that of a flag.
+        raise ValueError(f"--{error}") from None
 
 
 def _mixture(args: argparse.Namespace) -> object:
@@ -144,7 +147,7 @@ def _mixture(args: argparse.Namespace) -> object:
     from cosmos_lab.worlds.mixture import Mixture
 
     resting = {"resting": tuple(args.resting)} if args.resting else {}
-    return Mixture(odds=dict(args.family_odds), later=args.later, drums=args.drums, **resting)
+    return Mixture(family_odds=dict(args.family_odds), later=args.later, drums=args.drums, **resting)
 
 
 def _recipe(args: argparse.Namespace) -> object:

@@ -93,8 +93,7 @@ def reshaped(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     return wrong if _is_clear(wrong, old.name) else None
 
 
-# How often each is tried first. To take away what is there twice more often than to put back what is missing would
-# teach a model to leave things out.
+# How often each is tried first: missing more often than twice, lest a model learn above all to leave things out.
 ODDS: dict[Callable[[Rollout, np.random.Generator], Rollout | None], float] = {
     twice: 0.25, missing: 0.4, recolored: 0.25, reshaped: 0.1,
 }  # fmt: skip

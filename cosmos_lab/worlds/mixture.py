@@ -19,22 +19,23 @@ _LATER, _DRUMS = 1 << 32, 1 << 33
 class Mixture:
     """What clips are drawn from; by default what the evaluation draws from.
 
-    `odds` are those of scene families against the 1 of every family that is left out, `resting` those of 0, 1, 2 and 3
-    objects that only lie about, as far as a family has room for them. A share `later` of the clips begins in the middle
-    of a motion (`lasting.later`), a share `drums` of the towers is of drums in place of cubes: no evaluation asks for
-    these, but they show in a stack what colors the cubes of training never have.
+    `family_odds` are those of scene families against the 1 of every family that is left out, `resting` those of 0, 1, 2
+    and 3 objects that only lie about, as far as a family has room for them. A share `later` of the clips begins in the
+    middle of a motion (`lasting.later`), a share `drums` of the towers is of drums in place of cubes: no evaluation
+    asks for these, but they show in a stack what colors the cubes of training never have.
     Raises ValueError for an unknown family, for odds that are no numbers from 0 on, or all 0, and for shares outside
     their range.
     """
 
-    odds: Mapping[str, float] = field(default_factory=dict)
+    family_odds: Mapping[str, float] = field(default_factory=dict)
     resting: tuple[float, ...] = RESTING
     later: float = 0.0
     drums: float = 0.0
 
     def __post_init__(self) -> None:
-        if set(self.odds) - set(FAMILIES) or not are_odds(self._weights):
-            raise ValueError(f"odds are numbers from 0 on, not all 0, of {', '.join(FAMILIES)}; not {dict(self.odds)}")
+        if set(self.family_odds) - set(FAMILIES) or not are_odds(self._weights):
+            raise ValueError(f"family_odds are numbers from 0 on, not all 0, of {', '.join(FAMILIES)}; "
+                             f"not {dict(self.family_odds)}")
         check_resting(self.resting)
         if not 0 <= self.later < 1:
             raise ValueError(f"later is a share of the clips, from 0 to below 1, not {self.later:g}")
@@ -43,11 +44,11 @@ class Mixture:
 
     @property
     def _weights(self) -> np.ndarray:
-        return np.array([self.odds.get(name, 1.0) for name in FAMILIES])
+        return np.array([self.family_odds.get(name, 1.0) for name in FAMILIES])
 
     def family(self, seed: int) -> str | None:
         """The family of a seed; None, which leaves the choice to the seed, where no odds are given."""
-        if not self.odds:
+        if not self.family_odds:
             return None
         return str(stream(seed, 0).choice(tuple(FAMILIES), p=self._weights / self._weights.sum()))
 
@@ -91,8 +92,8 @@ def simulate_many(
     Workers are spawned, so a script that calls this needs the usual `if __name__ == "__main__"` guard.
     Raises ValueError where both a family and odds of several are given.
     """
-    if family and mixture.odds:
-        raise ValueError(f"simulate one family or odds of several, not {family!r} and {dict(mixture.odds)}")
+    if family and mixture.family_odds:
+        raise ValueError(f"simulate one family or odds of several, not {family!r} and {dict(mixture.family_odds)}")
     jobs = ((int(seed), family, split, mixture) for seed in seeds)
     pool = multiprocessing.get_context("spawn").Pool(workers, initializer=_give_way) if workers > 1 else None
     try:

@@ -8,6 +8,7 @@ from made_worlds import FPS, GRAVITY, LENGTH, falling_heights, track
 
 from cosmos_lab.evaluation.falls import Fall, fall_time_ratios, fallen, flight_end, measure_fall
 from cosmos_lab.evaluation.physics import Lens, ball_radius, camera_path, speed_kept, sphere_depth
+from cosmos_lab.evaluation.physics_figures import _median_figure
 from cosmos_lab.worlds.scene import SIZES
 
 RADIUS = ball_radius("large")
@@ -114,7 +115,7 @@ def test_fall_times_go_with_the_root_of_the_height():
     lens = Lens(pitch=10.0)
     falls = [measure_fall(seen_fall(lens, start=start)[0], RADIUS, lens) for start in (0.8, 1.1, 1.5)]
     ratios = fall_time_ratios(falls)
-    # Pairs closer than 1.3 in height say little and are left out; a fall that ends between pixel frames costs 1 %.
+    # Pairs closer than 1.3 in squared time are left out; a fall that ends between pixel frames costs 1 %.
     assert len(ratios) == 3 and ratios == pytest.approx(np.ones(3), abs=0.03)
 
 
@@ -144,7 +145,11 @@ def test_falls_that_all_take_the_same_time_or_too_nearly_so_are_caught():
     assert np.median(fall_time_ratios(falls(0.4 * heights**0.4 * np.exp(0.02 * chance), heights))) < 0.92
     lens = Lens(pitch=10.0)
     cheats = [measure_fall(seen_fall(lens, start=RADIUS + h, gravity=8 * h)[0], RADIUS, lens) for h in (0.5, 1.0)]
-    assert len(fall_time_ratios(cheats)) == 0
+    none = fall_time_ratios(cheats)
+    assert len(none) == 0
+    # Renders have a ratio: to show none is to miss it.
+    shown = dict.fromkeys(("rendered", "reconstructed", "truth"), np.ones(3))
+    assert _median_figure("physics: fall-time ratio", 1.0, {"model": none, **shown}).met is False
 
 
 def rolling(speeds, lens, start=(-1.2, 0.5, 4.0), direction=(1.0, 0.0, 0.0)):

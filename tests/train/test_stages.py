@@ -95,14 +95,14 @@ def test_flags_of_tokenizer_and_world_reach_their_stage():
 
 @pytest.mark.parametrize("words, said", [
     (("world", "reader", "--later", "0.1"), "--later is for the stage world alone, not world, reader"),
-    (("world", "--later", "1.5"), "later is a share of the clips"),
-    (("world", "--drums", "-0.1"), "drums is a share of the towers"),
+    (("world", "--later", "1.5"), "--later is a share of the clips"),
+    (("world", "--drums", "-0.1"), "--drums is a share of the towers"),
     (("text", "--drums", "0.5"), "--drums is for stages that see clips"),
     (("tokenizer", "--mistakes", "0.1"), "--mistakes is for the stage world alone, not tokenizer"),
     (("world", "--mistakes", "2"), "--mistakes is a share of the clips"),
-    (("world", "--family_odds", "sky=2"), "odds are numbers from 0 on"),
+    (("world", "--family_odds", "sky=2"), "--family_odds are numbers from 0 on"),
     (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),
-    (("world", "--resting", "0", "0", "0", "0"), "resting takes the odds of 0, 1, 2 and 3 objects"),
+    (("world", "--resting", "0", "0", "0", "0"), "--resting takes the odds of 0, 1, 2 and 3 objects"),
     (("text", "--resting", "1", "1", "1", "1"), "--resting is for stages that see clips"),
 ])  # fmt: skip
 def test_clips_that_cannot_be_drawn_are_refused_before_any_work(words, said):
@@ -124,7 +124,7 @@ def test_mixture_and_mistakes_reach_the_clips(monkeypatch):
     monkeypatch.setattr(nano, "train_stage", lambda name, stage, pools, held_out: {})
     train.run(parsed("reader", "--drums", "0.5", "--family_odds", "fall=2", "--resting", "1", "1", "2", "3"))
     train.run(parsed("world", "--mistakes", "0.7"))
-    crowded = Mixture(drums=0.5, odds={"fall": 2.0}, resting=(1, 1, 2, 3))
+    crowded = Mixture(drums=0.5, family_odds={"fall": 2.0}, resting=(1, 1, 2, 3))
     assert seen == [(crowded, 0.0), (EVEN, 0.7)]
 
 

@@ -10,7 +10,7 @@ from cosmos_lab.worlds.mixture import EVEN, Mixture, simulate_many
 
 
 def test_families_are_drawn_by_their_odds():
-    mixture = Mixture(odds={"fall": 3.0, "tower": 0.0})
+    mixture = Mixture(family_odds={"fall": 3.0, "tower": 0.0})
     counts = Counter(mixture.family(seed) for seed in range(3000))
     assert counts["tower"] == 0 and set(counts) == set(FAMILIES) - {"tower"}
     # 3 of 9 parts, and 1 of 9; three deviations are 0.026 and 0.018.
@@ -48,10 +48,10 @@ def test_a_scene_that_cannot_be_drawn_is_refused(asked, said):
 
 
 @pytest.mark.parametrize("asked, said", [
-    ({"odds": {"sky": 1.0}}, "odds are numbers from 0 on, not all 0, of fall, roll"),
-    ({"odds": {"fall": -1.0}}, "odds are numbers from 0 on"),
-    ({"odds": {"fall": float("nan")}}, "odds are numbers from 0 on"),
-    ({"odds": dict.fromkeys(FAMILIES, 0.0)}, "odds are numbers from 0 on"),
+    ({"family_odds": {"sky": 1.0}}, "family_odds are numbers from 0 on, not all 0, of fall, roll"),
+    ({"family_odds": {"fall": -1.0}}, "family_odds are numbers from 0 on"),
+    ({"family_odds": {"fall": float("nan")}}, "family_odds are numbers from 0 on"),
+    ({"family_odds": dict.fromkeys(FAMILIES, 0.0)}, "family_odds are numbers from 0 on"),
     ({"resting": (1.0, 1.0)}, "odds of 0, 1, 2 and 3 objects"),
     ({"resting": (0, 0, 0, 0)}, "odds of 0, 1, 2 and 3 objects"),
     ({"later": 1.0}, "later is a share of the clips, from 0 to below 1"),
