@@ -10,7 +10,7 @@ from torch import Tensor
 from cosmos_lab import video
 from cosmos_lab.diffusion.denoiser import make_denoiser
 from cosmos_lab.diffusion.guidance import Guidance
-from cosmos_lab.pipelines import assembly
+from cosmos_lab.pipelines import assembly, encoding
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.settings import Settings, resolve
 
@@ -57,7 +57,7 @@ def _denoise(
     """The last x0 (B, C, T', h, w) of a batch."""
     sampling = pipe.card.sampling
     text = pipe.model.text.encode(list(prompts))
-    negative = pipe.model.text.encode([settings.negative_prompt]) if settings.negative_prompt.strip() else None
+    negative = encoding.negative_embeddings(pipe, settings.negative_prompt, text)
     negative = None if negative is None else negative.expand_as(text)
     latents, num_given = _given_latents(pipe, settings, len(prompts), given)
     draws = [assembly.noise_source(sampling, seed)(latents[:1].shape, purpose="initial") for seed in seeds]

@@ -50,8 +50,9 @@ class Edit:
         if settings.source_prompt is None or anew:
             x = assembly.edit_state(sampling, latents, initial, sigma=grid[first], first=first == 0, dtype=pipe.dtype)
             return replace(start, x=x, first_step=first)
-        text = pipe.model.text.encode([settings.source_prompt])
-        shown = replace(start.denoiser, text=(text, *start.denoiser.text[1:]))
+        text, (prompt, *_) = pipe.model.text.encode([settings.source_prompt]), start.denoiser.text
+        # Where the prompt itself is what guidance leads away from, the source prompt is that of the source.
+        shown = replace(start.denoiser, text=tuple(text if part is prompt else part for part in start.denoiser.text))
         draws = settings.num_draws or 1
         changes = assembly.difference(sampling, start.denoiser, shown, latents, noise=noise, grid=grid, draws=draws)
         return replace(start, denoiser=changes, x=latents, first_step=first)

@@ -20,13 +20,17 @@ def embeddings(pipe: "Pipeline", call: Call) -> tuple[Tensor, Tensor | None]:
     settings, encoder = call.settings, pipe.model.text
     text = call.replacing.get("prompt_embeds")
     text = encoder.encode([settings.prompt]) if text is None else text
-    negative = call.replacing.get("negative_prompt_embeds")
+    given = call.replacing.get("negative_prompt_embeds")
+    return text, negative_embeddings(pipe, settings.negative_prompt, text) if given is None else given
+
+
+def negative_embeddings(pipe: "Pipeline", negative_prompt: str, text: Tensor) -> Tensor | None:
+    """What guidance leads away from: the negative prompt, `(1, N, D)`, or what the card takes an empty one for, which
+    is the prompt's own `text`, of its shape, the empty text, or zeros (None)."""
     unconditional = pipe.card.sampling.unconditional
-    if negative is None and (settings.negative_prompt.strip() or unconditional == "text"):
-        negative = encoder.encode([settings.negative_prompt])
-    elif negative is None and unconditional == "prompt":
-        negative = text
-    return text, negative
+    if negative_prompt.strip() or unconditional == "text":
+        return pipe.model.text.encode([negative_prompt])
+    return text if unconditional == "prompt" else None
 
 
 def given_latents(pipe: "Pipeline", call: Call) -> tuple[Tensor, int]:

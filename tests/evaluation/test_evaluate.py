@@ -47,6 +47,18 @@ def test_a_batch_puts_the_same_noise_back_as_single_calls(pipe, batch):  # noqa:
     assert np.abs(clips[1].astype(int) - calm[1]).max() > 10
 
 
+@pytest.mark.parametrize("unconditional", ["zero", "prompt", "text"])
+def test_an_empty_negative_prompt_means_to_a_batch_what_it_means_to_single_calls(pipe, unconditional):  # noqa: F811
+    sampling = replace(pipe.card.sampling, unconditional=unconditional)
+    other = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
+    clips = generate_batch(other, PROMPTS[:2], seeds=[5, 6], num_steps=1, guidance=5.0, num_pixel_frames=9)
+    options = {"seed": 6, "num_steps": 1, "num_pixel_frames": 9, "progress": False}
+    alone = other.text2world(PROMPTS[1], guidance=5.0, **options).frames
+    assert np.abs(clips[1].astype(int) - alone).max() <= 1
+    free = other.text2world(PROMPTS[1], guidance=0.0, **options).frames
+    assert (np.abs(clips[1].astype(int) - free).max() <= 1) == (unconditional == "prompt")
+
+
 def test_a_batch_continues_given_pixel_frames(pipe, batch):  # noqa: F811
     given = batch[:2, :5]
     continued = generate_batch(pipe, PROMPTS[:2], seeds=[1, 2], given=given, num_steps=1)

@@ -65,6 +65,19 @@ def test_told_what_the_input_shows_an_edit_changes_what_the_prompts_differ_in(pi
     assert changes[2] < (plain - given).square().mean()
 
 
+def test_an_edit_is_not_guided_where_an_empty_negative_prompt_is_the_prompt_itself(pipe, clip):  # noqa: F811
+    """Nor is what it is told of the input, which has a prompt of its own."""
+    sampling = replace(pipe.card.sampling, unconditional="prompt")
+    other = Pipeline(replace(pipe.model, card=replace(pipe.card, sampling=sampling)))
+    told = {"source_prompt": "a red ball rolls to the left", "seed": 5, "strength": 0.75, **QUICK}
+    guided, free = (lab.edit(other, clip, PROMPT, guidance=scale, **told).latents for scale in (5.0, 0.0))
+    assert torch.allclose(guided, free, atol=1e-3 * free.std().item())
+    usual = lab.edit(pipe, clip, PROMPT, guidance=5.0, **told).latents
+    assert not torch.allclose(usual, free, atol=0.1 * free.std().item())
+    against = {"negative_prompt": "a green ball rolls to the right", "guidance": 5.0, **told}
+    assert torch.equal(*(lab.edit(which, clip, PROMPT, **against).latents for which in (other, pipe)))
+
+
 def test_more_draws_are_other_clips_and_known_to_the_provenance(pipe, clip, tmp_path):  # noqa: F811
     told = {"source_prompt": "a red ball rolls to the left", "seed": 5, "strength": 0.75, **QUICK}
     usual, one, two = (lab.edit(pipe, clip, PROMPT, num_draws=number, **told) for number in (None, 1, 2))
