@@ -12,6 +12,7 @@ from cosmos_lab.nn.dit import DiTConfig
 from cosmos_lab.nn.dit_configs import DIT_CONFIGS
 from cosmos_lab.nn.wan_vae import WanVAEConfig
 from cosmos_lab.nn.wavelet_vae import WaveletVAEConfig, nano_config
+from cosmos_lab.selection.critic import CriticConfig
 
 WORLD = ("text2world", "image2world", "video2world")
 
@@ -42,15 +43,18 @@ def card(name: str) -> Card:
 def nano_card(dit: DiTConfig | None = None, tokenizer: WaveletVAEConfig | None = None) -> Card:
     """The embedded model, or another of its kind with a different network.
 
-    Churn leaves alone the pure noise at sigma 80, and what lies below 4, where the layout stands.
+    Churn leaves alone the pure noise at sigma 80, and what lies below 4, where the layout stands. Guidance ends where
+    all that a prompt says is there to be seen; what that saves, another try costs where the critic finds fault.
     """
+    dit = dit or DIT_CONFIGS["nano"]()
     return Card(
         name="nano", generation="nano", size="nano", tasks=("text2image", *WORLD),
-        dit=dit or DIT_CONFIGS["nano"](), tokenizer=tokenizer or nano_config(), text=Text(num_tokens=128),
+        dit=dit, tokenizer=tokenizer or nano_config(), text=Text(num_tokens=128),
         sampling=Sampling(num_steps=25, guidance=3.0, noise="keyed", batch_guidance=True, churn=0.3,
-                          churn_range=(4.0, 79.0)),
+                          churn_range=(4.0, 79.0), guidance_least_sigma=0.3, tries=2, accept=0.9),
         pictures=Pictures(resize="round"), sizes=NANO_SIZES, resolution="112", num_pixel_frames=33, any_length=True,
         files={"folder": "assets/nano"},
+        critic=CriticConfig(latent_channels=dit.latent_channels, text_width=dit.text_width),
     )
 
 

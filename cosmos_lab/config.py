@@ -11,6 +11,7 @@ from cosmos_lab.nn.dit import DiTConfig
 from cosmos_lab.nn.frame_counts import latent_frames
 from cosmos_lab.nn.wan_vae import WanVAEConfig
 from cosmos_lab.nn.wavelet_vae import WaveletVAEConfig
+from cosmos_lab.selection.critic import CriticConfig
 
 SCHEDULES = (
     "karras", "predict1_karras", "flow_karras", "flow_shifted", "diffusers_karras", "diffusers_flow_karras",
@@ -42,6 +43,7 @@ class Sampling:
                      `diffusion.denoiser`
     noise            "keyed" or "official", see `cosmos_lab.noise`
     guidance_threshold   at or below it guidance is off; 0 is no threshold, diffusers has 1
+    guidance_least_sigma  the noise level below which guidance is off; 0, officially: none
     truncate_timesteps   "flow" only: timesteps are cut to integers, officially
     augment_noise    "augment" only: "once" for all evaluations, officially, or anew for "each", as in diffusers
     legacy_replacement  "state" only: Predict1's first release, whose given latent frames end 1.59 times too large
@@ -49,6 +51,8 @@ class Sampling:
                      with noise: `diffusion.churn`. 0: never, as officially
     full_edit        what an edit of strength 1 begins with: pure "noise", or "latents" of the input under the most
                      noise, officially
+    tries, accept    how often a clip is made where a critic judges it, until the odds (0 to 1) that it shows its prompt
+                     reach `accept`; see `selection.tries`
     """
 
     parametrization: str = "rectified_flow"
@@ -71,12 +75,15 @@ class Sampling:
     noise: str = "official"
     seed: int = 0
     guidance_threshold: float = 0.0
+    guidance_least_sigma: float = 0.0
     truncate_timesteps: bool = True
     augment_noise: str = "once"
     legacy_replacement: bool = False
     full_edit: str = "noise"
     churn: float = 0.0
     churn_range: tuple[float, float] = (0.0, 0.0)
+    tries: int = 1
+    accept: float = 0.5
 
     def __post_init__(self) -> None:
         _one_of("parametrization", self.parametrization, ("rectified_flow", "edm", "flow"))
@@ -96,6 +103,11 @@ class Sampling:
                 raise ValueError(f"the solvers ab2 and heun know churn, {self.solver} does not")
         if self.num_steps < 1 or not 0 < self.sigma_min < self.sigma_max:
             raise ValueError("a schedule needs at least one step and 0 < sigma_min < sigma_max")
+        if self.tries < 1 or not 0 <= self.accept <= 1:
+            raise ValueError(f"tries is 1 or more and accept from 0 to 1, not {self.tries} and {self.accept}")
+        if not 0 <= self.guidance_least_sigma <= self.sigma_max:
+            raise ValueError(f"guidance_least_sigma lies between 0 and sigma_max {self.sigma_max:g}, not at "
+                             f"{self.guidance_least_sigma:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +153,8 @@ class Text:
 class Card:
     """One world model. `sizes` maps a resolution's label and an aspect ratio to (width, height) in pixels.
 
-    `like` is the card as which a folder that cannot tell was asked to sample.
+    `like` is the card as which a folder that cannot tell was asked to sample. `critic` is the network that says whether
+    a clip shows its prompt; None where the model has none, and each clip is made once.
     """
 
     name: str
@@ -164,6 +177,7 @@ class Card:
     files: Mapping[str, str] = field(default_factory=dict)
     conventions: str = "official"
     like: str | None = None
+    critic: CriticConfig | None = None
 
     def __post_init__(self) -> None:
         _one_of("conventions", self.conventions, CONVENTIONS)

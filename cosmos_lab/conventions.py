@@ -117,7 +117,8 @@ def _solver(card: Card) -> str:
 
 def _guidance(card: Card) -> str:
     s = card.sampling
-    return f"cond + {s.guidance:g} (cond - uncond) on {s.guided}"
+    end = f", off below sigma {s.guidance_least_sigma:g}" if s.guidance_least_sigma else ""
+    return f"cond + {s.guidance:g} (cond - uncond) on {s.guided}{end}"
 
 
 def _threshold(card: Card) -> str:

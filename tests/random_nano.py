@@ -11,15 +11,33 @@ from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.pipelines.generate import Pipeline, load
 from cosmos_lab.runtime.checkpoints import save_model
+from cosmos_lab.selection.critic import Critic, CriticConfig
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
 
 WORDS = [f"a {color} {shape} rolls to the {side}." for color in ("red", "blue", "green") for shape in ("ball", "box")
          for side in ("left", "right")]  # fmt: skip
 
 
-def write_random_nano(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> str:
+# A critic that fits it.
+CRITIC = CriticConfig(width=24, num_layers=1, num_heads=2, mlp_width=24, text_width=32)
+
+
+def random_critic(seed: int = 0, bias: float = 0.0) -> Critic:
+    """Its odds differ from clip to clip around those of the bias."""
+    with torch.random.fork_rng():
+        torch.random.manual_seed(seed)
+        critic = Critic(CRITIC).eval().requires_grad_(False)
+    critic.say.weight *= 4
+    critic.say.bias += bias
+    return critic
+
+
+def write_random_nano(
+    folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float16, critic: Critic | None = None
+) -> str:
     """Two narrow blocks, a narrow tokenizer, a T5 of one layer. Returns the digest of the weights."""
     card = nano_card()
+    card = replace(card, critic=critic and critic.config)
     card = replace(
         card, dit=replace(card.dit, width=64, num_blocks=2, num_heads=2, adaln_rank=8, text_width=32),
         tokenizer=replace(card.tokenizer, channels=16), text=replace(card.text, num_tokens=32),
@@ -37,7 +55,8 @@ def write_random_nano(folder: Path, *, seed: int = 0, dtype: torch.dtype = torch
             std = parameter[0].numel() ** -0.5
             parameter.data = torch.randn(parameter.shape, generator=torch_generator) * std
     text = T5TextEncoder(config, words, num_tokens=32, seed=seed)
-    return save_model(folder, card=card, dit=dit, vae=vae, text=text, dtype=dtype, notes={"weights": "random"})
+    return save_model(folder, card=card, dit=dit, vae=vae, text=text, critic=critic, dtype=dtype,
+                      notes={"weights": "random"})
 
 
 @pytest.fixture(scope="session")

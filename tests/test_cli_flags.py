@@ -12,7 +12,7 @@ import pytest
 import torch
 from cli_runs import PROMPT, SMALL, official, run, settings, write_clip, write_still  # noqa: F401 (fixture)
 from PIL import Image
-from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
+from random_nano import pipe, random_critic, random_nano, write_random_nano  # noqa: F401 (fixtures)
 
 from cosmos_lab import video
 from cosmos_lab.cli.absent import COUNTS, OFFLOAD, REASONS
@@ -97,6 +97,16 @@ def test_a_flag_reaches_the_clip(quick, tmp_path, command, given, setting, value
     still = str(write_still(tmp_path / "a.png"))
     assert run(command, *quick, *(word.format(still) for word in of_command), *given) == 0
     assert settings(tmp_path / "clip.mp4")[setting] == value
+
+
+@pytest.mark.parametrize("command, name", [("text2world", "clip.mp4"), ("text2image", "clip.png")])
+def test_a_clip_is_tried_as_often_as_asked(tmp_path, command, name):
+    write_random_nano(tmp_path / "model", critic=random_critic(bias=-4))
+    options = SMALL if command == "text2world" else ()
+    given = ["--model", str(tmp_path / "model"), "--prompt", PROMPT, *options, "--num_steps", "1", "--tries", "2"]
+    assert run(command, *given, "--save_path", str(tmp_path / name)) == 0
+    assert settings(tmp_path / name)["tries"] == 2
+    assert len(json.loads((tmp_path / "clip.json").read_text())["odds"]) == 2
 
 
 def test_checks_that_are_absent_are_shown(quick, tmp_path, capsys):

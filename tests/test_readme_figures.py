@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 NANO = ROOT / "assets" / "nano"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
-NAMES = ("evaluation", "guidance", "editing", "editing_gentle", "long_video")
+NAMES = ("evaluation", "guidance", "editing", "editing_gentle", "long_video", "one_try")
 RECORDS = {name: Evaluation.load(NANO / f"{name}.json") for name in NAMES}
 
 
@@ -45,6 +45,21 @@ def test_guidance_in_words():
     names = ("count", "color", "shape", "motion", "floor", "camera")
     listed = ", ".join(f"{name} {percent('guidance', f'guidance 3: {name}')}" for name in names)
     assert f"{listed} and the whole prompt {percent('guidance', 'guidance 3: whole prompt')[:-2]}" in PROSE
+
+
+def test_a_single_try_in_words():
+    extent = RECORDS["one_try"].provenance["extent"]
+    assert (extent["tries"], extent["seeds"], extent["prompts"]) == (1, [0], 512)
+    assert RECORDS["evaluation"].provenance["extent"]["tries"] is None
+
+    def listed(*names: str, suffix: str = "") -> str:
+        found = (value("one_try", f"obedience: {name}{suffix}") for name in names)
+        return ", ".join(f"{name} {100 * share:.1f} %" for name, share in zip(names, found, strict=True))
+
+    whole = 100 * value("one_try", "obedience: whole prompt")
+    permanent = f"permanence {100 * value('one_try', 'permanence'):.1f} %"
+    assert f"{listed('count', 'color', 'shape')}, the whole prompt {whole:.1f} % and {permanent}" in PROSE
+    assert f"of withheld combinations {listed('count', 'color', 'shape', suffix=', withheld')}." in PROSE
 
 
 def test_edits_in_words():

@@ -16,7 +16,7 @@ PREDICT2_RESOLUTIONS = ("480", "720")
 POST_TRAINED = "_post-trained"
 FROM_FLAGS = (
     "negative_prompt", "guidance", "num_steps", "seed", "num_pixel_frames", "resolution", "aspect_ratio", "fps",
-    "conventions",
+    "conventions", "tries",
 )  # fmt: skip
 
 

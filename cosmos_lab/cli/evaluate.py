@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num_steps", type=int, help="steps from noise to picture; the model's own")
     parser.add_argument("--guidance", type=float, nargs="+",
                         help="the model's own; several: obedience as a function of it")  # fmt: skip
+    parser.add_argument("--tries", type=int, help="how often a clip of a text prompt may be made; the model's own")
     parser.add_argument("--batch", type=int, default=64, help="clips generated together; 64")
     parser.add_argument("--device", help="cpu or cuda; the GPU if there is one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
@@ -50,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     several = len(arguments.guidance or ()) > 1
     if several and arguments.only:
         raise ValueError(f"--only {arguments.only} takes one --guidance")
+    if arguments.tries is not None and (several or arguments.only):
+        raise ValueError("--tries is for the evaluation of clips alone: leave it away")
     kind = "guidances" if several else arguments.only
     measure, extent = {"edits": _edits, "long": _long, "guidances": _guidances, None: _clips}[kind](arguments)
     named = None if arguments.device == "cuda" else arguments.device
@@ -86,7 +89,7 @@ def _clips(arguments: argparse.Namespace) -> tuple[Callable, object]:
     return evaluate, Extent(
         prompts=arguments.prompts, falls=arguments.falls, rolls=arguments.rolls, codec=arguments.codec_clips,
         seeds=tuple(arguments.seeds), num_steps=arguments.num_steps, guidance=_one(arguments.guidance),
-        batch=arguments.batch,
+        batch=arguments.batch, tries=arguments.tries,
     )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ def _generation(parser: argparse.ArgumentParser, command: "Command") -> None:
     group.add_argument("--height", type=int, help="in pixels, with --width")
     group.add_argument("--width", type=int, help="in pixels, with --height")
     if command.task in ("text2image", "text2world"):
+        group.add_argument("--tries", type=int, help="how often it is made, at most, until the critic accepts it")
         group.add_argument("--distill_steps", type=int, choices=range(5), help="0: a distilled model is not there yet")
     if command.is_picture:
         group.add_argument("--use_fast_tokenizer", action="store_true", help="not there yet")

@@ -4,11 +4,12 @@ import argparse
 import os
 from pathlib import Path
 
-STAGES = ("words", "text", "tokenizer", "world", "reader", "average", "export")
-TRAINED = ("text", "tokenizer", "world", "reader")
+STAGES = ("words", "text", "tokenizer", "world", "critic", "reader", "average", "export")
+TRAINED = ("text", "tokenizer", "world", "critic", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
 DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
-            "world": (1.2e-3, 64, 0.9995, "muon"), "reader": (1e-3, 32, 0.998, "adamw")}
+            "world": (1.2e-3, 64, 0.9995, "muon"), "critic": (2e-3, 256, 0.999, "muon"),
+            "reader": (1e-3, 32, 0.998, "adamw")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="odds of so many objects that only lie about (default: those of the evaluation)")
     parser.add_argument("--mistakes", type=float, default=0.0, metavar="SHARE",
                         help="world: share of clips that are also seen with a trace of a mistake, such as an object "
-                             "too many, and have to be mended")
+                             "too many, and have to be mended; critic: that are also shown with one, to be refused")
     parser.add_argument("--family_odds", type=_odds, nargs="+", default=[], metavar="FAMILY=ODDS",
                         help="scene families drawn more or less often than the others, such as fall=2 tower=2")
     parser.add_argument("--latent_noise", type=float, default=0.1,
@@ -115,8 +116,9 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
                         mixture=_mixture(args), mistakes=args.mistakes)
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
-    # The world model alone learns from latents: it takes more clips than a GPU holds pictures of.
-    pools = () if drawn else render_parts(source, ranks) if trained == ["world"] else [render_pool(source, ranks)]
+    # World model and critic learn from latents: they take more clips than a GPU holds pictures of.
+    latent = trained in (["world"], ["critic"])
+    pools = () if drawn else render_parts(source, ranks) if latent else [render_pool(source, ranks)]
     held_out = None if drawn else nano.held_out_pool(ranks, args.workers)
     for index, name in enumerate(trained):
         figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pools, held_out)
@@ -127,9 +129,13 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
     """Before anything is rendered: whether these clips can be drawn and serve the stages."""
     for flag in ("later", "mistakes"):
-        if getattr(args, flag) and trained != ["world"]:
-            raise ValueError(f"--{flag} is for the stage world alone, not {', '.join(trained)}: "
+        if getattr(args, flag) and trained not in (["world"], ["critic"]):
+            raise ValueError(f"--{flag} is for the stage world or critic alone, not {', '.join(trained)}: "
                              f"train one after another")
+    if "critic" in trained and not (trained == ["critic"] and args.mistakes):
+        raise ValueError("the critic is trained alone, and learns from mistakes: add --mistakes 0.9, say")
+    if "critic" in trained and "average" in args.stages:
+        raise ValueError("the critic hears the text encoder, which an average changes: average first, then train it")
     for flag in ("family_odds", "resting", "drums"):
         if getattr(args, flag) and "text" in trained:
             raise ValueError(f"--{flag} is for stages that see clips: the stage text is told of all scenes alike")

@@ -58,7 +58,8 @@ class Denoiser:
         sigma = torch.as_tensor(sigma, dtype=torch.float64, device="cpu")
         c = self._coefficients(sigma, x)
         state = x.to(torch.float32 if self.precision == "float32" else self.dtype)
-        inputs = [self._input(state, sigma=sigma, c_in=c.c_in, branch=branch) for branch in range(len(self.text))]
+        branches = range(self._branches(sigma))
+        inputs = [self._input(state, sigma=sigma, c_in=c.c_in, branch=branch) for branch in branches]
         outputs = self._evaluate(inputs, self._timesteps(c.c_noise, x))
         if self.precision == "float32":
             outputs = [output.to(torch.float32) for output in outputs]
@@ -66,6 +67,10 @@ class Denoiser:
             outputs = [self._guide(outputs)]
         x0 = self._guide([self._x0(output, x=state, sigma=sigma, c=c) for output in outputs])
         return x0 if self.condition is None else self.condition.x0(x0, sigma)
+
+    def _branches(self, sigma: Tensor) -> int:
+        """The conditional one alone where guidance is off, at all noise levels or at these."""
+        return 1 if len(self.text) == 1 or bool((sigma < self.guidance.least_sigma).all()) else len(self.text)
 
     def _coefficients(self, sigma: Tensor, x: Tensor) -> Coefficients:
         dtype = self.dtype if self.precision == "network" else torch.float32
@@ -91,10 +96,11 @@ class Denoiser:
 
     def _evaluate(self, inputs: list[Tensor], timesteps: Tensor) -> list[Tensor]:
         """The network on each branch, as one batch or one by one."""
+        heard = self.text[: len(inputs)]
         if not self.batch_guidance or len(inputs) == 1:
-            return [self._call(x, timesteps, text, copies=1) for x, text in zip(inputs, self.text, strict=True)]
+            return [self._call(x, timesteps, text, copies=1) for x, text in zip(inputs, heard, strict=True)]
         batch = inputs[0].shape[0]
-        texts = [_to_batch(text, batch) for text in self.text]
+        texts = [_to_batch(text, batch) for text in heard]
         times = repeat(timesteps, "b ... -> (n b) ...", n=len(inputs))
         return list(self._call(torch.cat(inputs), times, torch.cat(texts), copies=len(inputs)).chunk(len(inputs)))
 

@@ -1,6 +1,6 @@
 """Classifier-free guidance, with its form spelled out: a bare number would mean two different things."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -15,10 +15,14 @@ class Guidance:
     form "cond" (every Cosmos generation): cond + scale * (cond - uncond), 0 is no guidance.
     form "uncond" (Ho and Salimans 2022): uncond + scale * (cond - uncond), 1 is no guidance.
     `Guidance(g, "cond")` and `Guidance(g + 1, "uncond")` are the same push; neither form has a threshold.
+    Where all noise levels of a batch lie below `least_sigma`, a `Denoiser` leaves guidance away: what a prompt says is
+    decided by then, and the unconditional branch is saved (Kynkäänniemi et al. 2024, arXiv 2404.07724). 0, officially:
+    it is everywhere.
     """
 
     scale: float
     form: Form = "cond"
+    least_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         if self.form not in ("cond", "uncond"):
@@ -32,12 +36,12 @@ class Guidance:
     @property
     def to_cond(self) -> "Guidance":
         """The same push in form "cond"."""
-        return self if self.form == "cond" else Guidance(self.scale - 1, form="cond")
+        return self if self.form == "cond" else replace(self, scale=self.scale - 1, form="cond")
 
     @property
     def to_uncond(self) -> "Guidance":
         """The same push in form "uncond"."""
-        return self if self.form == "uncond" else Guidance(self.scale + 1, form="uncond")
+        return self if self.form == "uncond" else replace(self, scale=self.scale + 1, form="uncond")
 
     @property
     def is_off(self) -> bool:

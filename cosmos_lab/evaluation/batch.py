@@ -9,12 +9,12 @@ from torch import Tensor
 
 from cosmos_lab import video
 from cosmos_lab.diffusion.denoiser import make_denoiser
-from cosmos_lab.diffusion.guidance import Guidance
 from cosmos_lab.pipelines import assembly, encoding
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.settings import Settings, resolve
+from cosmos_lab.selection.tries import best_of_tries
 
-Progress = Callable[[Iterable[range]], Iterable[range]]
+Progress = Callable[[Iterable[Sequence[int]]], Iterable[Sequence[int]]]
 
 
 @torch.no_grad()
@@ -27,13 +27,16 @@ def generate_batch(
     num_steps: int | None = None,
     guidance: float | None = None,
     num_pixel_frames: int | None = None,
+    tries: int | None = None,
     batch: int = 64,
     progress: Progress = iter,
 ) -> np.ndarray:
     """Clips (N, T, H, W, 3) uint8, clip n from `prompts[n]` and `seeds[n]`: what one call for each would give.
 
     `given` (N, K, H, W, 3) uint8 are K conditional pixel frames of each clip, at the model's size; None for none.
-    Equal to single calls up to rounding: noise is keyed by its seed, so the batch changes no clip's draw.
+    `tries` counts where nothing is given: what the critic does not accept is made again, all such clips together.
+    Equal to single calls up to rounding: noise is keyed by its seed, so the batch changes no clip's draw. Where the
+    critic's odds stand within rounding of each other, or of what it accepts, another try may be kept.
     Raises ValueError for lengths that differ.
     """
     if len(seeds) != len(prompts) or (given is not None and len(given) != len(prompts)):
@@ -41,38 +44,58 @@ def generate_batch(
     options = {"num_steps": num_steps, "guidance": guidance, "num_pixel_frames": num_pixel_frames}
     num_given = 0 if given is None else given.shape[1]
     task = "text2world" if num_given == 0 else "video2world"
+    options["tries"] = tries if num_given == 0 else None
+    settings = resolve(pipe.card, task, prompts[0], num_conditional_frames=num_given, options=options)
+
+    def make(sample: int, rows: Sequence[int]) -> Tensor:
+        made = [
+            _denoise(
+                pipe, settings, [prompts[row] for row in part], seeds=[seeds[row] for row in part], sample=sample,
+                given=None if given is None else given[list(part)],
+            )
+            for part in progress(_parts(rows, batch))
+        ]  # fmt: skip
+        return torch.cat(made)
+
+    def judge(latents: Tensor, rows: Sequence[int]) -> Tensor:
+        texts = [prompts[row] for row in rows]
+        parts = zip(latents.split(batch), _parts(texts, batch))
+        return torch.cat([pipe.odds(part, prompts) for part, prompts in parts])
+
+    accept = pipe.card.sampling.accept
+    best = best_of_tries(make, judge, tries=settings.tries, accept=accept, count=len(prompts))
     clips = []
-    for rows in progress([range(start, min(start + batch, len(prompts))) for start in range(0, len(prompts), batch)]):
-        settings = resolve(pipe.card, task, prompts[rows[0]], num_conditional_frames=num_given, options=options)
-        part = slice(rows.start, rows.stop)
-        beginning = None if given is None else given[part]
-        latents = _denoise(pipe, settings, prompts[part], seeds=seeds[part], given=beginning)
-        clips += _decode(pipe, latents)
+    for part in _parts(best, batch):
+        clips += _decode(pipe, torch.cat([clip.latents for clip in part]))
     return np.stack(clips)
 
 
+def _parts(items: Sequence, size: int) -> list[Sequence]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 def _denoise(
-    pipe: Pipeline, settings: Settings, prompts: Sequence[str], *, seeds: Sequence[int], given: np.ndarray | None
-) -> Tensor:
-    """The last x0 (B, C, T', h, w) of a batch."""
+    pipe: Pipeline, settings: Settings, prompts: Sequence[str], *, seeds: Sequence[int], sample: int,
+    given: np.ndarray | None,
+) -> Tensor:  # fmt: skip
+    """The last x0 (B, C, T', h, w) of a batch, from the noise of this number of each seed."""
     sampling = pipe.card.sampling
     text = pipe.model.text.encode(list(prompts))
-    negative = encoding.negative_embeddings(pipe, settings.negative_prompt, text)
-    negative = None if negative is None else negative.expand_as(text)
+    negative = encoding.negative_embeddings(pipe, settings.negative_prompt, text).expand_as(text)
     latents, num_given = _given_latents(pipe, settings, len(prompts), given)
-    draws = [assembly.noise_source(sampling, seed)(latents[:1].shape, purpose="initial") for seed in seeds]
+    sources = [assembly.noise_source(sampling, seed, sample) for seed in seeds]
+    draws = [source(latents[:1].shape, purpose="initial") for source in sources]
     initial = torch.cat(draws).to(pipe.device, torch.float32)
     # A card whose conditional latent frames are noised would need that noise for each seed; nano's are clean.
-    source = assembly.noise_source(sampling, seeds[0])
     denoiser = make_denoiser(
         pipe.model.dit, assembly.parametrization(sampling), text=text, negative=negative,
-        guidance=Guidance(settings.guidance, form=settings.guidance_form),
-        condition=assembly.condition(sampling, latents, num_given, noise=source, initial=initial),
+        guidance=assembly.guidance(sampling, settings.guidance, settings.guidance_form),
+        condition=assembly.condition(sampling, latents, num_given, noise=sources[0], initial=initial),
         fps=torch.tensor([settings.fps]) if pipe.card.dit.fps_modulation else None,
         batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
     )  # fmt: skip
     grid = assembly.sigmas(sampling, settings.num_steps)
-    churn = assembly.churn(sampling, latents[:1].shape, [assembly.noise_source(sampling, seed) for seed in seeds])
+    churn = assembly.churn(sampling, latents[:1].shape, sources)
     for step in assembly.walk(sampling, denoiser, assembly.initial_state(sampling, initial), grid, churn=churn):
         x0 = step.x0
     return x0

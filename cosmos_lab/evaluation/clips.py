@@ -28,7 +28,8 @@ LENGTHS = ("dense", "sentence", "dense", "short")
 @dataclass(frozen=True, kw_only=True)
 class Extent:
     """How much to measure: `prompts` text prompts (half of them withheld), `falls` and `rolls` clips for physics,
-    `codec` clips for the tokenizer; `seeds` repeat the text prompts with other noise."""
+    `codec` clips for the tokenizer; `seeds` repeat the text prompts with other noise, `tries` is how often each
+    of their clips may be made. None takes the model's own value."""
 
     prompts: int = 512
     falls: int = 96
@@ -38,6 +39,7 @@ class Extent:
     num_steps: int | None = None
     guidance: float | None = None
     batch: int = 64
+    tries: int | None = None
 
     def __post_init__(self):
         if self.prompts < 4 or self.prompts % 2 or not self.seeds:
@@ -94,7 +96,8 @@ class Runner:
         clips = generate_batch(
             self.pipe, [prompts[row] for row in rows], seeds=[1000 * seed + row for row in rows],
             given=None if given is None else given[list(rows)], num_steps=self.extent.num_steps,
-            guidance=self.extent.guidance, batch=self.extent.batch, progress=lambda rows: self._bar(rows, "generating"),
+            guidance=self.extent.guidance, batch=self.extent.batch, tries=self.extent.tries,
+            progress=lambda rows: self._bar(rows, "generating"),
         )  # fmt: skip
         return self.ranks.gather(self._read(clips))
 

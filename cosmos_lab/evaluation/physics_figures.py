@@ -29,15 +29,15 @@ def _fall_figures(runner: Runner) -> list[Figure]:
     ratio = {kind: fall_time_ratios(found) for kind, found in falls.items()}
     scenes = [rollout.scene for rollout in group.rollouts]
     balls = sum(scene.body(name).shape == "sphere" for scene in scenes for name in scene.facts["actors"])
-    return [_median_figure("physics: gravity in m/s²", GRAVITY, gravity),
-            _median_figure("physics: fall-time ratio", 1.0, ratio),
+    return [median_figure("physics: gravity in m/s²", GRAVITY, gravity),
+            median_figure("physics: fall-time ratio", 1.0, ratio),
             _share_figure("physics: falls that can be measured", gravity, balls)]  # fmt: skip
 
 
 def _roll_figures(runner: Runner) -> list[Figure]:
     group = runner.group([("rolls", runner.extent.rolls)])
     speed = _by_kind(runner, group, all_speeds)
-    return [_median_figure("physics: rolling speed kept", 1.0, speed),
+    return [median_figure("physics: rolling speed kept", 1.0, speed),
             _share_figure("physics: rolls that can be measured", speed, len(group))]  # fmt: skip
 
 
@@ -55,7 +55,11 @@ def _share_figure(name: str, values: By, number: int) -> Figure:
                   reconstructed=shares["reconstructed"])  # fmt: skip
 
 
-def _median_figure(name: str, lawful: float, values: By) -> Figure:
+def median_figure(name: str, lawful: float, values: By) -> Figure:
+    """The median of what is measured in each kind of clip, met by the model's within 5 % of `lawful`.
+
+    Where renders have one and the model's clips show nothing to measure, it is not met.
+    """
     medians = {kind: float(np.median(array)) if len(array) else float("nan") for kind, array in values.items()}
     return Figure(
         name=name, kind="ratio", value=medians["model"], spread=bootstrap(values["model"], np.median),

@@ -42,10 +42,15 @@ def sigmas(sampling: Sampling, num_steps: int) -> Tensor:
     return grid(num_steps, sigma_min=sampling.sigma_min, sigma_max=sampling.sigma_max, rho=sampling.rho)
 
 
-def noise_source(sampling: Sampling, seed: int) -> Noise:
-    """Keyed noise, or the generation's official draws, of which Predict1 has none for the initial noise."""
+def noise_source(sampling: Sampling, seed: int, sample: int = 0) -> Noise:
+    """Keyed noise, or the generation's official draws, of which Predict1 has none for the initial noise.
+
+    Raises ValueError for another `sample` than the first of official draws, which have no more.
+    """
     if sampling.noise == "keyed":
-        return Keyed(seed)
+        return Keyed(seed, sample)
+    if sample:
+        raise ValueError(f"official noise has one sample for each seed, no sample {sample}; take another seed")
     return Official(seed, purposes=("augment",)) if sampling.condition == "state" else Official(seed)
 
 
@@ -76,8 +81,9 @@ def edit_state(
 
 
 def guidance(sampling: Sampling, scale: float, form: str) -> Guidance:
-    """Guidance of a scale, off at or below the system's threshold."""
-    return Guidance(0.0 if form == "cond" and scale <= sampling.guidance_threshold else scale, form=form)
+    """Guidance of a scale, off at or below the system's threshold, and below its least noise level."""
+    scale = 0.0 if form == "cond" and scale <= sampling.guidance_threshold else scale
+    return Guidance(scale, form=form, least_sigma=sampling.guidance_least_sigma)
 
 
 def condition(

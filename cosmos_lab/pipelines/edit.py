@@ -15,12 +15,13 @@ import numpy as np
 from torch import Tensor
 
 from cosmos_lab.config import Card
+from cosmos_lab.diffusion.denoiser import Denoiser
 from cosmos_lab.diffusion.schedules import sdedit_start
 from cosmos_lab.noise import Noise
-from cosmos_lab.pipelines import assembly
+from cosmos_lab.pipelines import assembly, encoding
 from cosmos_lab.pipelines.call import Call, Start, generating
 from cosmos_lab.pipelines.generate import Pipeline
-from cosmos_lab.pipelines.settings import MOST_DRAWS, Options, Settings, by_hand, resolve, whole_number
+from cosmos_lab.pipelines.settings import MOST_DRAWS, Options, Settings, by_hand, once, resolve, whole_number
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.video import fit, fit_to_network, fit_unit, to_uint8
 
@@ -39,9 +40,9 @@ class Edit:
         options = {**options, "num_steps": settings.num_steps, "num_pixel_frames": 1}
         return edit.plan(painter, first, settings.prompt, strength=settings.image_strength, **options)
 
-    def begin(self, pipe: Pipeline, settings: Settings, start: Start, *, initial: Tensor, noise: Noise) -> Start:
+    def begin(self, pipe: Pipeline, call: Call, start: Start, *, initial: Tensor, noise: Noise) -> Start:
         """Where the edit begins, made of where generation from the `initial` noise would; strength 0 ends there."""
-        sampling, grid = pipe.card.sampling, start.sigmas
+        settings, sampling, grid = call.settings, pipe.card.sampling, start.sigmas
         latents = pipe.model.vae.encode(self._to_network(pipe, settings)).float() * sampling.sigma_data
         first = sdedit_start(settings.num_steps, settings.strength)
         if first == settings.num_steps:
@@ -50,12 +51,15 @@ class Edit:
         if settings.source_prompt is None or anew:
             x = assembly.edit_state(sampling, latents, initial, sigma=grid[first], first=first == 0, dtype=pipe.dtype)
             return replace(start, x=x, first_step=first)
-        text, (prompt, *_) = pipe.model.text.encode([settings.source_prompt]), start.denoiser.text
-        # Where the prompt itself is what guidance leads away from, the source prompt is that of the source.
-        shown = replace(start.denoiser, text=tuple(text if part is prompt else part for part in start.denoiser.text))
-        draws = settings.num_draws or 1
+        shown, draws = self._source(pipe, call, start.denoiser), settings.num_draws or 1
         changes = assembly.difference(sampling, start.denoiser, shown, latents, noise=noise, grid=grid, draws=draws)
         return replace(start, denoiser=changes, x=latents, first_step=first)
+
+    def _source(self, pipe: Pipeline, call: Call, target: Denoiser) -> Denoiser:
+        """The target's denoiser under the prompt that says what the input shows."""
+        branches = encoding.embeddings(pipe, call, call.settings.source_prompt)
+        # Where guidance is off, the target has a branch for its prompt alone.
+        return replace(target, text=branches[: len(target.text)])
 
     def pixels(self, card: Card, settings: Settings) -> np.ndarray:
         """The input in the size of the output, uint8 `(T, H, W, 3)`: the edit of strength 0."""
@@ -96,6 +100,7 @@ def edit(
     is 1, more leave less to chance and take as many times longer. Raises ValueError, naming the fix, for a strength
     outside 0 to 1 and for what the model cannot do.
     """
+    options = once(options, "an edit is made once")
     card = pipe.under(options.get("conventions")).card
     _check_source_prompt(source_prompt, image_strength, options)
     if num_draws is not None and source_prompt is None:

@@ -15,22 +15,20 @@ if TYPE_CHECKING:
     from cosmos_lab.pipelines.generate import Pipeline
 
 
-def embeddings(pipe: "Pipeline", call: Call) -> tuple[Tensor, Tensor | None]:
-    """Embeddings `(1, N, D)` of the prompt and the negative prompt (None: zeros)."""
-    settings, encoder = call.settings, pipe.model.text
-    text = call.replacing.get("prompt_embeds")
-    text = encoder.encode([settings.prompt]) if text is None else text
+def embeddings(pipe: "Pipeline", call: Call, prompt: str | Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings `(1, N, D)` of a prompt, which may be given as such, and of what guidance leads it away from."""
+    text = prompt if isinstance(prompt, Tensor) else pipe.model.text.encode([prompt])
     given = call.replacing.get("negative_prompt_embeds")
-    return text, negative_embeddings(pipe, settings.negative_prompt, text) if given is None else given
+    return text, negative_embeddings(pipe, call.settings.negative_prompt, text) if given is None else given
 
 
-def negative_embeddings(pipe: "Pipeline", negative_prompt: str, text: Tensor) -> Tensor | None:
+def negative_embeddings(pipe: "Pipeline", negative_prompt: str, text: Tensor) -> Tensor:
     """What guidance leads away from: the negative prompt, `(1, N, D)`, or what the card takes an empty one for, which
-    is the prompt's own `text`, of its shape, the empty text, or zeros (None)."""
+    is the empty text, the prompt's own `text`, or zeros of its shape."""
     unconditional = pipe.card.sampling.unconditional
     if negative_prompt.strip() or unconditional == "text":
         return pipe.model.text.encode([negative_prompt])
-    return text if unconditional == "prompt" else None
+    return text if unconditional == "prompt" else torch.zeros_like(text)
 
 
 def given_latents(pipe: "Pipeline", call: Call) -> tuple[Tensor, int]:
@@ -58,8 +56,8 @@ def given_latents(pipe: "Pipeline", call: Call) -> tuple[Tensor, int]:
     return F.pad(given, (0, 0, 0, 0, 0, length - given.shape[2])), given.shape[2]
 
 
-def noise_source(pipe: "Pipeline", call: Call) -> Noise:
+def noise_source(pipe: "Pipeline", call: Call, sample: int = 0) -> Noise:
     """Where noise beside the initial one comes from, which may be given as a tensor."""
     noise = call.replacing.get("noise")
     seeded = noise is None or isinstance(noise, Tensor)
-    return assembly.noise_source(pipe.card.sampling, call.settings.seed) if seeded else noise
+    return assembly.noise_source(pipe.card.sampling, call.settings.seed, sample) if seeded else noise

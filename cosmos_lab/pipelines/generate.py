@@ -3,7 +3,7 @@
 prompt -> text embedding;  given pixel frames -> given latents;  noise -> solver steps -> latents -> pixel frames.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,7 +20,7 @@ from cosmos_lab.pipelines.generation import Generation, Timing
 from cosmos_lab.pipelines.memory import enough_memory
 from cosmos_lab.pipelines.painter import Painter, painted
 from cosmos_lab.pipelines.provenance import describe, loading_to_json, place
-from cosmos_lab.pipelines.settings import Options, by_hand, resolve
+from cosmos_lab.pipelines.settings import Options, by_hand, once, resolve
 from cosmos_lab.pipelines.source import Source
 from cosmos_lab.runtime.checkpoints import Model
 from cosmos_lab.runtime.decoding import decode_frames
@@ -28,6 +28,7 @@ from cosmos_lab.runtime.graphs import quick
 from cosmos_lab.runtime.loading import load_any
 from cosmos_lab.runtime.matching import check_device
 from cosmos_lab.runtime.official import Lora
+from cosmos_lab.selection.tries import best_of_tries
 
 if TYPE_CHECKING:
     from cosmos_lab.pipelines.long import LongCall
@@ -64,11 +65,14 @@ class Pipeline:
         return f"Pipeline({self.name}: {', '.join(self.card.tasks)}; {self.device}, {self.dtype})"
 
     def text2image(self, prompt: str, **options: Unpack[Options]) -> Generation:
-        """One picture of what the prompt says."""
+        """One picture of what the prompt says, as `text2world`."""
         return self._make("text2image", prompt, **options)
 
     def text2world(self, prompt: str, **options: Unpack[Options]) -> Generation:
-        """A clip of what the prompt says. Where the card names a painter of the first pixel frame, that one begins."""
+        """A clip of what the prompt says. Where the card names a painter of the first pixel frame, that one begins.
+
+        Where the model has a critic and it finds fault, the clip is made again, up to `tries` times; the best is kept.
+        """
         return self._make("text2world", prompt, **options)
 
     def image2world(
@@ -94,8 +98,10 @@ class Pipeline:
         """The trajectory, step by step: `step.sigma`, the state `step.x` and the clean latents `step.x0` seen in it.
 
         With `given` and a number of conditional pixel frames it continues them, as image2world and video2world do.
-        The x0 of the last step is the sample; `decode` makes pixel frames of any x0.
+        The x0 of the last step is the sample; `decode` makes pixel frames of any x0. It is that of a single try, as
+        with `tries=1`: of a clip that was made again it is not the trajectory.
         """
+        options = once(options, "a trajectory is that of a single try")
         task = "text2world" if num_conditional_frames == 0 else "video2world"
         call = self.call(task, prompt, given=given, num_conditional_frames=num_conditional_frames, **options)
         return self.under(call.conventions)._trajectory(call)
@@ -139,24 +145,50 @@ class Pipeline:
 
     @torch.no_grad()
     def _run(self, call: Call, progress: bool) -> Generation:
-        from tqdm.auto import tqdm
-
         timing = Timing()
         call = painted(self, call, progress=progress)
         start = self.start(call, timing)
-        latents, first = start.x, start.first_step
-        with timing.stage("denoise"):
-            steps, total = self._steps(start), len(start.sigmas) - (first or 0)
-            for step in tqdm(steps, total=total, desc=call.settings.task, disable=not progress, leave=False):
-                latents = step.x0
+
+        def make(sample: int, _: object) -> Tensor:
+            begin = self.start(call, timing, sample=sample) if sample else start
+            name = f"{call.settings.task}, try {sample + 1}" if sample else call.settings.task
+            with timing.stage("denoise"):
+                return self._walked(begin, name, progress)
+
+        def judge(latents: Tensor, _: object) -> Tensor:
+            with timing.stage("judge"):
+                # On the CPU, so that the GPU's work is counted here.
+                return self.odds(latents, [call.settings.prompt]).cpu()
+
+        (best,) = best_of_tries(make, judge, tries=call.settings.tries, accept=self.card.sampling.accept)
         frames = None
         if call.output == "pixels":
             with timing.stage("decode"):
-                frames = call.edit.pixels(self.card, call.settings) if first is None else self.decode(latents)
+                unchanged = start.first_step is None
+                frames = call.edit.pixels(self.card, call.settings) if unchanged else self.decode(best.latents)
         return Generation(
-            frames=frames, latents=latents.float().cpu(), fps=call.settings.fps, timing=timing,
-            provenance=self.provenance(call), call=call,
+            frames=frames, latents=best.latents.float().cpu(), fps=call.settings.fps, timing=timing,
+            provenance=self.provenance(call), call=call, odds=best.odds,
         )  # fmt: skip
+
+    def _walked(self, start: Start, name: str, progress: bool) -> Tensor:
+        """The sample: the x0 of the last step, or the state itself where there is none."""
+        from tqdm.auto import tqdm
+
+        latents, total = start.x, len(start.sigmas) - (start.first_step or 0)
+        for step in tqdm(self._steps(start), total=total, desc=name, disable=not progress, leave=False):
+            latents = step.x0
+        return latents
+
+    @torch.no_grad()
+    def odds(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+        """The critic's odds (B,), 0 to 1, that latents `(B, C, T', h, w)` show their prompts. Raises ValueError where
+        the model has no critic."""
+        critic = self.model.critic
+        if critic is None:
+            raise ValueError(f"{self.name} has no critic; generate with tries=1, or load a model that has one")
+        text = self.model.text.encode(list(prompts))
+        return critic(latents.to(self.device).float() / self.card.sampling.sigma_data, text.to(self.device)).sigmoid()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
@@ -167,16 +199,17 @@ class Pipeline:
         return decode_frames(self.model.vae, latents, rounding=rules.rounding, decoded=rules.decoded)
 
     @torch.no_grad()
-    def start(self, call: Call, timing: Timing) -> Start:
-        """Everything before the first step: text, given latents, noise."""
+    def start(self, call: Call, timing: Timing, *, sample: int = 0) -> Start:
+        """Everything before the first step: text, given latents, noise, of which a seed has as many as samples."""
         settings, sampling = call.settings, self.card.sampling
         with timing.stage("text"):
-            text, negative = encoding.embeddings(self, call)
+            prompt = call.replacing.get("prompt_embeds", settings.prompt)
+            text, negative = encoding.embeddings(self, call, prompt)
         with timing.stage("encode"):
             given, num_given = encoding.given_latents(self, call)
-        noise = call.replacing.get("noise", assembly.noise_source(sampling, settings.seed))
+        noise = call.replacing.get("noise", assembly.noise_source(sampling, settings.seed, sample))
         initial = noise if isinstance(noise, Tensor) else noise(given.shape, purpose="initial")
-        source = encoding.noise_source(self, call)
+        source = encoding.noise_source(self, call, sample)
         if initial.shape != given.shape:
             raise ValueError(f"noise for this clip is {tuple(given.shape)}, not {tuple(initial.shape)}")
         initial = initial.to(self.device, torch.float32)
@@ -198,7 +231,7 @@ class Pipeline:
         if call.edit is None:
             return start
         with timing.stage("encode"):
-            return call.edit.begin(self, settings, start, initial=initial, noise=source)
+            return call.edit.begin(self, call, start, initial=initial, noise=source)
 
     def _trajectory(self, call: Call) -> Iterator[Step]:
         with enough_memory(call.size):

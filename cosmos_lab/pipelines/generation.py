@@ -36,6 +36,8 @@ class Generation:
     provenance  model, weights, settings, input, versions: equal provenance on one machine means equal pixel frames
     timing      seconds by stage
     call        what `replay` needs beyond provenance while the generation is in memory
+    odds        that each try shows the prompt, by the model's critic, in the order of their making; the clip is the
+                one with the best. Empty where no critic was asked
     """
 
     frames: np.ndarray | None = field(repr=False)
@@ -44,9 +46,10 @@ class Generation:
     provenance: Mapping[str, object]
     timing: Mapping[str, float] = field(default_factory=dict)
     call: object = field(default=None, repr=False)
+    odds: tuple[float, ...] = ()
 
     def __eq__(self, other: object) -> bool:
-        """Equal pixel frames (latents where there are none) and equal provenance; timing aside."""
+        """Equal pixel frames (latents where there are none) and equal provenance; timing and odds aside."""
         if not isinstance(other, Generation):
             return NotImplemented
         if (self.frames is None) != (other.frames is None) or self.provenance != other.provenance:
@@ -76,7 +79,8 @@ class Generation:
     def save(self, path: str | Path) -> Path:
         """Write the clip (.mp4) or image (.jpg, .png, .webp), its prompts (.txt) and its provenance (.json).
 
-        The provenance comes last: where it lies, the rest is whole. It also holds the SHA-256 of the file itself.
+        The provenance comes last: where it lies, the rest is whole. It also holds the SHA-256 of the file itself,
+        and the critic's odds where there are some.
         Raises ValueError for a suffix that does not fit.
         """
         path, frames = Path(path), self._shown()
@@ -92,8 +96,8 @@ class Generation:
             else:
                 video.write_video(pixels, frames, fps=self.fps)
             prompts.write_text(self._prompts(), encoding="utf-8")
-            file = {"file": {"sha256": sha256(pixels)}}
-            provenance.write_text(json_text({**self.provenance, **file}), encoding="utf-8")
+            beside = {"file": {"sha256": sha256(pixels)}, **({"odds": list(self.odds)} if self.odds else {})}
+            provenance.write_text(json_text({**self.provenance, **beside}), encoding="utf-8")
             described.unlink(missing_ok=True)
         return path
 
@@ -133,6 +137,7 @@ class Generation:
         shown = ("seed", "guidance", "num_steps", "num_pixel_frames", "num_conditional_frames", "fps", "guardrail",
                  "strength", "image_strength", "source_prompt", "num_draws")  # fmt: skip
         facts = [self.provenance["model"], *(f"{name} {_short(settings[name])}" for name in shown if name in settings)]
+        facts += [f"fits {100 * max(self.odds):.0f} % (try {self.odds.index(max(self.odds)) + 1})"] if self.odds else []
         seconds = " · ".join(f"{name} {value:.1f} s" for name, value in self.timing.items())
         caption = html.escape(settings["prompt"])
         return (

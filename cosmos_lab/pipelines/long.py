@@ -19,7 +19,7 @@ from cosmos_lab.noise import Noise
 from cosmos_lab.pipelines.call import Call, generating
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.generation import Generation, Timing
-from cosmos_lab.pipelines.settings import Options, Settings, whole_number
+from cosmos_lab.pipelines.settings import Options, Settings, once, whole_number
 from cosmos_lab.pipelines.source import Source
 
 NUM_CHUNKS = 6
@@ -80,6 +80,7 @@ def long_video(
     last chunk is cut. `latents` are those of all chunks, one after the other along time. noise: a source for every
     chunk, or `(num_chunks, C, T, h, w)`. Raises ValueError as `video2world`, and for chunks that do not fit.
     """
+    options = once(options, "the chunks of a long video are made once")
     overlap = num_conditional_frames if chunk_overlap is None else chunk_overlap
     # Only to check it: whatever the first chunk begins with, the others have to begin with a legal number.
     pipe.call("video2world", prompt, given=_blank(overlap), num_conditional_frames=overlap, **options)

@@ -10,7 +10,7 @@ from torch import Tensor
 from cosmos_lab.config import Card
 from cosmos_lab.noise import Noise
 
-MOST_STEPS, MOST_FPS, MOST_DRAWS = 10_000, 1_000, 1_000
+MOST_STEPS, MOST_FPS, MOST_DRAWS, MOST_TRIES = 10_000, 1_000, 1_000, 1_000
 EXAMPLE = "a red ball rolls across a wooden floor"
 
 
@@ -21,10 +21,13 @@ class Options(TypedDict, total=False):
     num_pixel_frames  length of the clip, the given pixel frames included
     resolution        a label of the card, "height,width" or (height, width), in pixels
     fps               pixel frames a second of the clip
+    tries             how often a clip may be made until the critic finds that it shows the prompt; 1 leaves the critic
+                      out
     guardrail, refine False switches the check and the rewriting of the prompt off, and provenance says so
     conventions       "official" or "diffusers": whose way of sampling (`cosmos_lab.conventions`); None as loaded
-    noise             a source (`cosmos_lab.noise`), or unit-variance noise `(1, C, T, h, w)`, instead of the seed's
-    prompt_embeds     `(1, N, D)` instead of the prompt's; likewise `negative_prompt_embeds`
+    noise             a source (`cosmos_lab.noise`), or unit-variance noise `(1, C, T, h, w)`, instead of the seed's;
+                      with it there is a single try
+    prompt_embeds     `(1, N, D)` instead of the prompt's, for a single try; likewise `negative_prompt_embeds`
     output            "latents" leaves the pixels away
     progress          show a bar
     """
@@ -37,6 +40,7 @@ class Options(TypedDict, total=False):
     resolution: str | tuple[int, int] | None
     aspect_ratio: str | None
     fps: float | None
+    tries: int | None
     guardrail: bool
     refine: bool
     conventions: Literal["official", "diffusers"] | None
@@ -56,6 +60,7 @@ class Settings:
     The strengths, `source_prompt` and `num_draws` belong to edits. In a long video a chunk is generated with
     `num_pixel_frames`, of which `chunk_size` count and `chunk_overlap` come from the chunk before; `num_output_frames`
     are shown in all, and `num_conditional_frames` is the first chunk's. Elsewhere these are None.
+    `tries` above 1 is how often a clip may be made, for a critic to choose from; 1: it is made once and not judged.
     """
 
     task: str
@@ -72,6 +77,7 @@ class Settings:
     fps: float
     guardrail: str = "NOT_CHECKED"
     refiner: str = "NOT_REFINED"
+    tries: int = 1
     strength: float | None = None
     image_strength: float | None = None
     source_prompt: str | None = None
@@ -84,7 +90,10 @@ class Settings:
 
 def described(settings: Settings) -> dict[str, object]:
     """Settings as provenance keeps them: without those that do not apply."""
-    return {name: value for name, value in asdict(settings).items() if value is not None}
+    values = {name: value for name, value in asdict(settings).items() if value is not None}
+    if settings.tries == 1:
+        del values["tries"]
+    return values
 
 
 def by_hand(options: Options) -> dict[str, Noise | Tensor]:
@@ -119,7 +128,33 @@ def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, 
         fps=_number("fps", value("fps", card.fps), least=1, most=MOST_FPS),
         guardrail="NOT_CHECKED" if options.get("guardrail", True) else "DISABLED",
         refiner="NOT_REFINED" if options.get("refine", True) else "DISABLED",
+        tries=_tries(card, task, given, options),
     )  # fmt: skip
+
+
+def once(options: Options, why: str) -> Options:
+    """The options of what is made once. Raises ValueError, saying `why` that is, where more tries are asked for."""
+    asked = options.get("tries")
+    if asked is not None and whole_number("tries", asked, least=1, most=MOST_TRIES) > 1:
+        raise ValueError(f"{why}: leave tries away")
+    return {**options, "tries": 1}
+
+
+def _tries(card: Card, task: str, given: int, options: Options) -> int:
+    """How often a clip of a task that continues `given` pixel frames may be made."""
+    why = ""
+    if card.critic is None:
+        why = f"{card.name} has no critic to choose among several tries"
+    elif task not in ("text2image", "text2world") or given:
+        why = "what continues given pixel frames is made once"
+    elif options.get("noise") is not None or options.get("prompt_embeds") is not None:
+        why = "with noise or prompt_embeds given by hand there is nothing to try again or to compare with"
+    elif card.sampling.noise != "keyed":
+        why = f"the {card.sampling.noise} noise of a seed is a single one"
+    if why:
+        return once(options, why)["tries"]
+    asked = options.get("tries")
+    return whole_number("tries", card.sampling.tries if asked is None else asked, least=1, most=MOST_TRIES)
 
 
 def _check_names(card: Card, task: str, options: Options) -> None:

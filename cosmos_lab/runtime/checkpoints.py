@@ -5,6 +5,7 @@
     vae.safetensors             the tokenizer of clips
     text_encoder.safetensors    the T5 encoder
     tokenizer.json              the tokenizer of texts
+    critic.safetensors          the critic of clips, where the card has one
     weights.json                {"files": {name: {"sha256", "bytes"}}, "notes": how the weights were made}
 """
 
@@ -22,10 +23,12 @@ from cosmos_lab.files import sha256, whole, write_json
 from cosmos_lab.nn.dit import DiT, DiTConfig
 from cosmos_lab.nn.wan_vae import WanVAE, WanVAEConfig
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
+from cosmos_lab.selection.critic import Critic, CriticConfig
 from cosmos_lab.text.encoders import T5TextEncoder
 
 MANIFEST = "weights.json"
 WEIGHTS = ("dit.safetensors", "vae.safetensors", "text_encoder.safetensors", "tokenizer.json", "config.json")
+CRITIC = "critic.safetensors"
 T5_FIELDS = (
     "vocab_size", "d_model", "d_kv", "num_heads", "num_layers", "d_ff", "feed_forward_proj", "layer_norm_epsilon",
     "relative_attention_num_buckets", "relative_attention_max_distance", "pad_token_id", "eos_token_id",
@@ -46,6 +49,7 @@ class Model:
     vae: WaveletVAE | WanVAE
     text: T5TextEncoder
     digest: str
+    critic: Critic | None = None
 
 
 def find_folder(name: str) -> Path:
@@ -62,14 +66,18 @@ def save_model(
     dit: DiT,
     vae: WaveletVAE,
     text: T5TextEncoder,
+    critic: Critic | None = None,
     dtype: torch.dtype = torch.float16,
     notes: Mapping[str, object] | None = None,
 ) -> str:
     """Write a model folder and return its digest; the manifest comes last, so half a folder is never taken for one.
 
     Matrices are stored in `dtype`, vectors (norms, biases, latent statistics) in float32. `notes` is for what made
-    the weights: commands, seeds, hardware, wall-clock, metrics. Raises ValueError where `dtype` cannot hold a value.
+    the weights: commands, seeds, hardware, wall-clock, metrics. Raises ValueError where `dtype` cannot hold a value,
+    and for another critic than the card's.
     """
+    if card.critic != (critic and critic.config):
+        raise ValueError(f"the card's critic is {card.critic}, not {critic and critic.config}; change one of them")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", card_to_json(card, text))
@@ -78,7 +86,11 @@ def save_model(
     save_weights(folder / "text_encoder.safetensors", text.model, dtype=dtype)
     with whole(folder / "tokenizer.json") as beside:
         text.tokenizer.save(str(beside))
-    described = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in WEIGHTS}
+    names = WEIGHTS
+    if critic is not None:
+        save_weights(folder / CRITIC, critic, dtype=dtype)
+        names += (CRITIC,)
+    described = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     write_json(folder / MANIFEST, {"files": described, "notes": dict(notes or {})})
     return _digest(described)
 
@@ -86,7 +98,7 @@ def save_model(
 def load_model(
     folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> Model:
-    """Read a model folder, the transformer in `dtype`, its small tokenizer and text encoder always in float32.
+    """Read a model folder, the transformer in `dtype`, its small tokenizer, text encoder and critic always in float32.
 
     Every file is compared with the manifest first; raises WeightsError naming what is wrong.
     """
@@ -98,9 +110,12 @@ def load_model(
     _, network = TOKENIZERS[described["tokenizer"]["kind"]]
     vae = _filled(lambda: network(card.tokenizer), folder / "vae.safetensors")
     text = _load_text(folder, card.text)
+    critic = None
+    if card.critic is not None:
+        critic = _filled(lambda: Critic(card.critic), folder / CRITIC).to(device, torch.float32)
     return Model(
         card=card, dit=dit.to(device=device, dtype=dtype), vae=vae.to(device, torch.float32), text=text.to(device),
-        digest=digest,
+        digest=digest, critic=critic,
     )  # fmt: skip
 
 
@@ -110,7 +125,7 @@ def verify(folder: Path) -> str:
         raise WeightsError(f"{folder} holds no model: {MANIFEST} is missing. Restore the folder from the repository")
     try:
         described = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        expected = {name: described[name]["sha256"] for name in WEIGHTS}
+        expected = {name: described[name]["sha256"] for name in _names(described)}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder / MANIFEST} is damaged ({error}). Restore it from the repository") from error
     for name, wanted in expected.items():
@@ -120,6 +135,8 @@ def verify(folder: Path) -> str:
         found = sha256(path)
         if found != wanted:
             raise WeightsError(f"the weight file {path} is damaged: its SHA-256 is {found}, expected {wanted}")
+    if CRITIC not in expected and json.loads((folder / "config.json").read_text(encoding="utf-8")).get("critic"):
+        raise WeightsError(f"{folder / MANIFEST} names no {CRITIC}, which config.json asks for. Save the model again")
     return _digest(described)
 
 
@@ -176,7 +193,9 @@ def card_from_json(values: Mapping[str, object]) -> Card:
         "dit": DiTConfig(**values["dit"]), "tokenizer": config(**tokenizer), "text": Text(**values["text"]),
         "sampling": Sampling(**values["sampling"]), "pictures": Pictures(**values["pictures"]),
     }  # fmt: skip
-    return Card(**{**values, **parts})
+    # A folder that was written before there were critics does not know the word.
+    critic = values.get("critic")
+    return Card(**{**values, **parts, "critic": critic and CriticConfig(**critic)})
 
 
 def _load_text(folder: Path, text: Text) -> T5TextEncoder:
@@ -208,8 +227,13 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return kept.contiguous()
 
 
+def _names(described: Mapping[str, object]) -> tuple[str, ...]:
+    """The files that the digest stands for; a manifest that names a critic stands for that one too."""
+    return (*WEIGHTS, CRITIC) if CRITIC in described else WEIGHTS
+
+
 def _digest(described: Mapping[str, Mapping[str, object]]) -> str:
-    lines = "\n".join(f"{described[name]['sha256']}  {name}" for name in sorted(WEIGHTS))
+    lines = "\n".join(f"{described[name]['sha256']}  {name}" for name in sorted(_names(described)))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import torch
 from cosmos_lab.files import sha256, write_json
 from cosmos_lab.runtime.checkpoints import save_weights
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.train.nano import build_dit, build_text
+from cosmos_lab.train.building import build_dit, build_text
 
 AVERAGED = ("dit", "text_encoder")
 

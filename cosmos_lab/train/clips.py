@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder
-from cosmos_lab.train.meanings import meaning_of
+from cosmos_lab.train.meanings import bodies_of, meaning_of
 from cosmos_lab.train.tokenizer import as_video
 from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.captions import describe
@@ -227,4 +227,14 @@ def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 1
     tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
                         for rows in (ids, pool.meanings))
     later = torch.tensor([rollout.start > 0 for rollout in pool.rollouts], device=device)
-    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=wrong)
+    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=wrong,
+                      bodies=_bodies(pool).to(device))
+
+
+def _bodies(pool: Pool) -> Tensor:
+    """What has each color in every clip and in its mistake, (N, 2, colors); the same twice where it has none."""
+    told = torch.tensor([[bodies_of(rollout.scene)] * 2 for rollout in pool.rollouts], dtype=torch.int8)
+    if pool.mistaken is not None:
+        for row, rollout in zip(pool.mistaken_from.tolist(), pool.mistaken.rollouts, strict=True):
+            told[row, 1] = torch.tensor(bodies_of(rollout.scene), dtype=torch.int8)
+    return told

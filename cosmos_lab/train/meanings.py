@@ -44,6 +44,16 @@ def _placed(scene: Scene, name: str) -> str:
     return group["names"][0] if group and name in group["names"] else name
 
 
+def bodies_of(scene: Scene) -> list[int]:
+    """What has each color: 0 nothing, 1 + shape one object, 1 + shapes + shape of the first where there are several."""
+    found = dict.fromkeys(COLORS, 0)
+    for body in scene.objects:
+        first = found[body.color] or 1 + SHAPES.index(body.shape)
+        again = found[body.color] and first <= len(SHAPES)
+        found[body.color] = first + len(SHAPES) if again else first
+    return list(found.values())
+
+
 class MeaningHead(nn.Module):
     """Attention with one learned query a question, and one linear map for the answers to all questions of a kind.
 

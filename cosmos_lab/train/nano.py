@@ -4,6 +4,7 @@
     text       captions -> text_encoder.safetensors, meanings.safetensors
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
+    critic     encoded clips, captions and mistakes -> critic.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
     average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them (`average.py`)
 
@@ -25,14 +26,14 @@ from torch import nn
 from cosmos_lab.catalog import nano_card
 from cosmos_lab.files import whole, write_json
 from cosmos_lab.nn.block import Block
-from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
-from cosmos_lab.runtime.checkpoints import load_weights, save_model, save_weights
+from cosmos_lab.runtime.checkpoints import CRITIC, save_model, save_weights
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
+from cosmos_lab.text.encoders import T5TextEncoder, train_tokenizer
+from cosmos_lab.train.building import build_critic, build_dit, build_meanings, build_text, build_vae
 from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
+from cosmos_lab.train.critic import CriticRecipe, critic_heads, critic_loss, judged
 from cosmos_lab.train.loop import Plan, Training, train
-from cosmos_lab.train.meanings import MeaningHead
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
 from cosmos_lab.train.states import StateHead, object_bank, state_bank
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
@@ -49,6 +50,8 @@ from cosmos_lab.worlds.captions import corpus
 # Seeds that no training clip uses: the held-out clips of every stage.
 HELD_OUT_SEED = 900_000_000
 TOLD_HELD_OUT = 250
+# How many of the critic's own clips it does not learn from, but is measured on.
+CRITIC_CLIPS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,37 +92,6 @@ def train_words(folder: Path, captions: int = 12_000, seed: int = 0, vocab_size:
     train_tokenizer(corpus(captions, seed), vocab_size=vocab_size).save(str(folder / "tokenizer.json"))
 
 
-def build_vae(folder: Path, ranks: Ranks) -> WaveletVAE:
-    vae = WaveletVAE(nano_card().tokenizer)
-    _fill(vae, folder / "vae.safetensors")
-    return vae.to(ranks.device)
-
-
-def build_text(folder: Path, ranks: Ranks) -> T5TextEncoder:
-    from tokenizers import Tokenizer
-
-    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    card = nano_card()
-    with torch.random.fork_rng():
-        # transformers draws initial weights from the global generator; the fork gives it back untouched.
-        torch.random.manual_seed(0)
-        text = T5TextEncoder(nano_text_config(words.get_vocab_size()), words, num_tokens=card.text.num_tokens)
-    _fill(text.model, folder / "text_encoder.safetensors")
-    return text.to(ranks.device)
-
-
-def build_meanings(folder: Path, text: T5TextEncoder) -> MeaningHead:
-    head = MeaningHead(text.width)
-    _fill(head, folder / "meanings.safetensors")
-    return head.to(text.model.device)
-
-
-def build_dit(folder: Path, ranks: Ranks) -> DiT:
-    dit = DiT(nano_card().dit)
-    _fill(dit, folder / "dit.safetensors")
-    return dit.to(ranks.device)
-
-
 def held_out_pool(ranks: Ranks, workers: int, count: int = 128) -> Pool:
     """Clips of both splits that no stage trains on; every rank renders them for itself."""
     source = ClipSource(count=count, first_seed=HELD_OUT_SEED, split="any", workers=max(1, workers // ranks.size))
@@ -127,12 +99,14 @@ def held_out_pool(ranks: Ranks, workers: int, count: int = 128) -> Pool:
 
 
 def train_stage(name: str, stage: Stage, pools: Iterable[Pool], held_out: Pool | None) -> dict[str, float]:
-    """Trains the stage of that name; returns its figures on held-out clips. "text" needs no clips, and "world" alone
-    takes them in several pools."""
+    """Trains the stage of that name; returns its figures on held-out clips. "text" needs no clips, and "world" and
+    "critic" take them in several pools."""
     if name == "text":
         return train_text_stage(stage)
     if name == "world":
         return train_world_stage(stage, pools, held_out, replace(stage.world, batch=stage.batch))
+    if name == "critic":
+        return train_critic_stage(stage, pools)
     (pool,) = pools
     if name == "tokenizer":
         return train_tokenizer_stage(stage, pool, held_out)
@@ -238,6 +212,34 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
     return figures
 
 
+def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
+    """Trains the critic on the folder's transformer and text encoder, which stay as they are; it is measured on clips
+    that it does not learn from."""
+    vae, text, dit = (build(stage.folder, stage.ranks) for build in (build_vae, build_text, build_dit))
+    bank = world_bank(pools, vae, text, WorldRecipe(state_weight=1.0))
+    # Clips lie there sorted by what is alike about them.
+    order = torch.randperm(len(bank.latents), generator=torch.Generator().manual_seed(stage.plan.seed))
+    apart = min(CRITIC_CLIPS, len(order) // 4)
+    held_out, bank = bank.part(order[:apart]), bank.part(order[apart:])
+    critic, recipe = build_critic(stage.folder, stage.ranks), CriticRecipe()
+    modules = nn.ModuleDict({"critic": critic, **critic_heads(critic.config, stage.ranks.device)})
+    training = _training(modules, stage, "critic")
+
+    def validate() -> dict[str, float]:
+        return judged(critic, held_out, text)
+
+    loss = critic_loss(modules, bank, dit.requires_grad_(False), text.requires_grad_(False), stage.batch, recipe)
+    train(training, loss, stage.runs / "critic", observe=validate)
+    training.swap_average()
+    figures = validate()
+    if stage.ranks.first:
+        save_weights(stage.folder / CRITIC, critic, dtype=torch.float16)
+        clips = len(bank.latents) * stage.ranks.size
+        stage.describe("critic_training", {**figures, "steps": training.step, "clips": clips}, asdict(recipe))
+    stage.ranks.barrier()
+    return figures
+
+
 def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[str, float]:
     """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
     vae = build_vae(stage.folder, stage.ranks)
@@ -252,11 +254,17 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
 
 
 def export(folder: Path, destination: Path) -> str:
-    """Writes the model folder that `lab.load` reads from the weights of all stages; returns its digest."""
-    ranks = Ranks()
+    """Writes the model folder that `lab.load` reads from the weights of all stages; returns its digest.
+
+    Without a trained critic in the folder the model has none, and makes each clip once.
+    """
+    ranks, card = Ranks(), nano_card()
+    critic = build_critic(folder, ranks) if (folder / CRITIC).is_file() else None
+    if critic is None:
+        card = replace(card, critic=None, sampling=replace(card.sampling, tries=1))
     notes = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*_training.json"))}
-    digest = save_model(destination, card=nano_card(), dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
-                        text=build_text(folder, ranks), notes=notes)
+    digest = save_model(destination, card=card, dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
+                        text=build_text(folder, ranks), critic=critic, notes=notes)
     for name in ("reader.safetensors", "reader_training.json"):
         if (folder / name).is_file():
             with whole(destination / name) as beside:
@@ -278,7 +286,3 @@ def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
         training.resume(state)
     return training
 
-
-def _fill(module: nn.Module, file: Path) -> None:
-    if file.is_file():
-        load_weights(module, file)

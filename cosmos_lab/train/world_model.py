@@ -78,7 +78,8 @@ class LatentBank:
     (N, T, 14, h / 2, w / 2), where there are any: which share of a token each color and shape covers. `objects`
     (N, T, h / 2, w / 2) bool: which tokens objects touch, with a mistake or without. `later` (N,) bool: which clips
     begin in mid-motion. `mistaken`, as `latents`: each clip with a mistake, or as it is where it has none
-    (`train/mistakes.py`).
+    (`train/mistakes.py`). `bodies` (N, 2, colors) int8: what has each color in the clip and in its mistake
+    (`train/critic.py`).
     """
 
     latents: Tensor
@@ -88,6 +89,13 @@ class LatentBank:
     objects: Tensor | None = None
     later: Tensor | None = None
     mistaken: Tensor | None = None
+    bodies: Tensor | None = None
+
+    def part(self, rows: Tensor) -> "LatentBank":
+        """The clips of these numbers."""
+        held = {part.name: getattr(self, part.name) for part in fields(self)}
+        rows = rows.to(self.latents.device)
+        return LatentBank(**{name: None if part is None else part[rows] for name, part in held.items()})
 
     @classmethod
     def joined(cls, banks: Sequence["LatentBank"]) -> "LatentBank":
@@ -102,10 +110,10 @@ class LatentBank:
         chosen = torch.randint(number, (count,), generator=generator, device=device)
         chosen = chosen if among is None else among[chosen]
         which = torch.randint(self.tokens.shape[1], (count,), generator=generator, device=device)
-        parts = {name: getattr(self, name) for name in ("states", "objects", "later", "mistaken")}
+        parts = {name: getattr(self, name) for name in ("states", "objects", "later", "mistaken", "bodies")}
         parts = {name: None if part is None else part[chosen] for name, part in parts.items()}
         return Drawn(
-            latents=self.latents[chosen].float(), tokens=self.tokens[chosen, which].long(),
+            latents=self.latents[chosen].float(), tokens=self.tokens[chosen, which].long(), which=which,
             meanings=None if self.meanings is None else self.meanings[chosen, which], **parts,
         )  # fmt: skip
 
@@ -121,15 +129,18 @@ class LatentBank:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What a step trains on: B clips of a bank, one caption of each; `later` (B,) bool; `mistaken` as in a bank."""
+    """What a step trains on: B clips of a bank, one caption of each, the one numbered `which` (B,); `later` (B,) bool;
+    `mistaken` and `bodies` as in a bank."""
 
     latents: Tensor
     tokens: Tensor
+    which: Tensor
     meanings: Tensor | None
     states: Tensor | None
     objects: Tensor | None
     later: Tensor | None
     mistaken: Tensor | None
+    bodies: Tensor | None
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:

@@ -96,6 +96,21 @@ def test_guidance_that_is_off_costs_one_evaluation(given):
     assert torch.equal(unguided, off) and all(call["x"].shape[0] == 2 for call in net.calls)
 
 
+@pytest.mark.parametrize("batch_guidance", [True, False])
+def test_below_its_least_sigma_guidance_is_off_and_costs_one_evaluation(given, batch_guidance):
+    latents, noise, text, negative = given
+    net, x = RecordingNetwork(), latents + 3.0 * noise
+    options = {"text": text, "negative": negative, "batch_guidance": batch_guidance}
+    always = make_denoiser(net, RectifiedFlow(), guidance=Guidance(3.0), **options)
+    ends = make_denoiser(net, RectifiedFlow(), guidance=Guidance(3.0, least_sigma=0.5), **options)
+    alone = make_denoiser(net, RectifiedFlow(), text)
+    for sigma in (0.5, 2.0, torch.tensor([0.4, 0.6])):
+        assert torch.equal(ends(x, sigma), always(x, sigma))
+    net.calls.clear()
+    assert torch.equal(ends(x, 0.49), alone(x, 0.49)) and not torch.equal(ends(x, 0.49), always(x, 0.49))
+    assert len(net.calls) == (4 if batch_guidance else 5) and len(net.calls[0]["x"]) == len(latents)
+
+
 def test_one_sigma_for_each_sample(given):
     latents, noise, text, _ = given
     sigmas = torch.tensor([5.0, 0.3], dtype=torch.float64)

@@ -1,5 +1,6 @@
 """Batches equal single calls, and the whole evaluation runs on a random network, offline and without a simulator."""
 
+import argparse
 import os
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ import torch.multiprocessing as mp
 from made_worlds import drop
 from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
 
+from cosmos_lab.cli import evaluate as evaluate_command
 from cosmos_lab.cli import main
+from cosmos_lab.evaluation import clips as made_clips
 from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
 from cosmos_lab.evaluation.clips import Extent, Runner
 from cosmos_lab.evaluation.evaluate import evaluate
@@ -144,6 +147,17 @@ def test_missing_references_are_named(random_nano, tmp_path, capsys):  # noqa: F
     save_reader(Reader(ReaderConfig.default()), tmp_path / "reader.safetensors")
     assert main(["evaluate", str(random_nano), "--folder", str(tmp_path), "--prompts", "4", "--quiet"]) == 2
     assert "no reference set" in capsys.readouterr().err
+
+
+def test_tries_reach_the_clips(monkeypatch):
+    parser, given = argparse.ArgumentParser(), {}
+    evaluate_command.add_arguments(parser)
+    _, extent = evaluate_command._clips(parser.parse_args(["--tries", "2"]))
+    monkeypatch.setattr(made_clips, "generate_batch", lambda *_, **options: given.update(options) or np.zeros((1, 1)))
+    runner = Runner(None, Reader(ReaderConfig.default()), None, extent, False)
+    monkeypatch.setattr(runner, "_read", lambda made: [None])
+    runner.made(PROMPTS[:1], 0)
+    assert given["tries"] == 2 and Extent().tries is None
 
 
 def test_the_extent_is_checked():

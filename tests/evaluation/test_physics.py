@@ -8,7 +8,7 @@ from made_worlds import FPS, GRAVITY, LENGTH, falling_heights, track
 
 from cosmos_lab.evaluation.falls import Fall, fall_time_ratios, fallen, flight_end, measure_fall
 from cosmos_lab.evaluation.physics import Lens, ball_radius, camera_path, speed_kept, sphere_depth
-from cosmos_lab.evaluation.physics_figures import _median_figure
+from cosmos_lab.evaluation.physics_figures import median_figure
 from cosmos_lab.worlds.scene import SIZES
 
 RADIUS = ball_radius("large")
@@ -149,7 +149,7 @@ def test_falls_that_all_take_the_same_time_or_too_nearly_so_are_caught():
     assert len(none) == 0
     # Renders have a ratio: to show none is to miss it.
     shown = dict.fromkeys(("rendered", "reconstructed", "truth"), np.ones(3))
-    assert _median_figure("physics: fall-time ratio", 1.0, {"model": none, **shown}).met is False
+    assert median_figure("physics: fall-time ratio", 1.0, {"model": none, **shown}).met is False
 
 
 def rolling(speeds, lens, start=(-1.2, 0.5, 4.0), direction=(1.0, 0.0, 0.0)):

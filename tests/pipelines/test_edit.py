@@ -78,6 +78,15 @@ def test_an_edit_is_not_guided_where_an_empty_negative_prompt_is_the_prompt_itse
     assert torch.equal(*(lab.edit(which, clip, PROMPT, **against).latents for which in (other, pipe)))
 
 
+def test_embeddings_given_by_hand_may_be_one_tensor_or_two(pipe, clip):  # noqa: F811
+    """What is led away from stays what was given, also for the source, where it happens to be the prompt's."""
+    told = {"source_prompt": "a red ball rolls to the left", "seed": 5, "strength": 0.75, "guidance": 5.0, **QUICK}
+    given = pipe.model.text.encode([PROMPT])
+    one, two = (lab.edit(pipe, clip, "", prompt_embeds=given, negative_prompt_embeds=negative, **told)
+                for negative in (given, given.clone()))  # fmt: skip
+    assert torch.equal(one.latents, two.latents)
+
+
 def test_more_draws_are_other_clips_and_known_to_the_provenance(pipe, clip, tmp_path):  # noqa: F811
     told = {"source_prompt": "a red ball rolls to the left", "seed": 5, "strength": 0.75, **QUICK}
     usual, one, two = (lab.edit(pipe, clip, PROMPT, num_draws=number, **told) for number in (None, 1, 2))

@@ -159,6 +159,15 @@ def test_checks_can_be_switched_off(small, plain, task):
     assert plain[task].provenance["settings"]["guardrail"] == "NOT_CHECKED"
 
 
+@tasks
+def test_tries(small, plain, task):
+    """Without a critic there is one; with one, see `selection/test_tries.py`."""
+    made = TASKS[task](small, PROMPT, tries=1, **QUICK)
+    assert made.provenance == plain[task].provenance and torch.equal(made.latents, plain[task].latents)
+    with pytest.raises(ValueError, match="leave tries away"):
+        TASKS[task](small, PROMPT, tries=2, **QUICK)
+
+
 def test_every_keyword_has_its_test():
     source = open(__file__).read()
     for name in Options.__annotations__:

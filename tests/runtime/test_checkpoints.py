@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_nano import random_nano, write_random_nano  # noqa: F401 (fixtures)
+from random_nano import CRITIC, random_critic, random_nano, write_random_nano  # noqa: F401 (fixtures)
 from safetensors.torch import load_file
 from torch import nn
 
@@ -31,6 +31,53 @@ def test_a_folder_holds_what_was_saved(folder):
         assert torch.equal(stored[name].float(), parameter)
     assert model.card.dit.width == 64 and model.text.num_tokens == 32 and not model.dit.training
     assert not any(parameter.requires_grad for parameter in model.vae.parameters())
+
+
+def test_a_critic_is_a_part_of_the_folder(tmp_path):
+    critic = random_critic()
+    digest = write_random_nano(tmp_path / "with", critic=critic)
+    model = load_model(tmp_path / "with", dtype=torch.bfloat16)
+    assert model.digest == digest != write_random_nano(tmp_path / "without")
+    assert model.card.critic == CRITIC == model.critic.config and not model.critic.training
+    for name, parameter in model.critic.named_parameters():
+        stored = critic.get_parameter(name)
+        # In 16 bits on disk, in 32 in memory, whatever the transformer has.
+        assert parameter.dtype == torch.float32 and not parameter.requires_grad
+        assert torch.equal(parameter, stored.half().float() if stored.squeeze().ndim > 1 else stored), name
+    assert write_random_nano(tmp_path / "other", critic=random_critic(seed=1)) != digest
+
+
+def test_a_damaged_or_missing_critic_is_named(tmp_path):
+    write_random_nano(tmp_path, critic=random_critic())
+    path, manifest = tmp_path / "critic.safetensors", tmp_path / "weights.json"
+    stored, described = path.read_bytes(), json.loads(manifest.read_text())
+    path.write_bytes(stored[:-1])
+    with pytest.raises(WeightsError, match="critic.safetensors is damaged"):
+        load_model(tmp_path)
+    path.unlink()
+    with pytest.raises(WeightsError, match="critic.safetensors is missing"):
+        load_model(tmp_path)
+    path.write_bytes(stored)
+    del described["files"]["critic.safetensors"]
+    manifest.write_text(json.dumps(described))
+    with pytest.raises(WeightsError, match="names no critic.safetensors, which config.json asks for"):
+        load_model(tmp_path)
+
+
+def test_a_folder_from_before_there_were_critics_has_none(random_nano):  # noqa: F811
+    described = json.loads((random_nano / "config.json").read_text())
+    del described["critic"], described["sampling"]["tries"], described["sampling"]["accept"]
+    card = checkpoints.card_from_json(described)
+    assert card.critic is None and card.sampling.tries == 1
+    assert load_model(random_nano).critic is None
+
+
+def test_a_critic_that_is_not_the_cards_is_not_saved(random_nano, tmp_path):  # noqa: F811
+    model = load_model(random_nano)
+    with pytest.raises(ValueError, match="the card's critic is None, not CriticConfig"):
+        checkpoints.save_model(tmp_path, card=model.card, dit=model.dit, vae=model.vae, text=model.text,
+                               critic=random_critic())  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_digest_stands_for_all_weights(folder, tmp_path):
@@ -101,7 +148,8 @@ def test_every_card_survives_json(random_nano):  # noqa: F811
         described = json.loads(json.dumps(checkpoints.card_to_json(card, text)))
         again = checkpoints.card_from_json(described)
         assert again.dit == card.dit and again.tokenizer == card.tokenizer and again.sampling == card.sampling
-        assert again.pictures == card.pictures and again.size_of() == card.size_of()
+        assert again.critic == card.critic and again.pictures == card.pictures
+        assert again.size_of() == card.size_of()
 
 
 def test_a_wheel_finds_its_weights_inside_the_package(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from cosmos_lab.train.clips import (
     render_parts,
     render_pool,
 )
+from cosmos_lab.train.meanings import bodies_of
 from cosmos_lab.train.nano import world_bank
 from cosmos_lab.train.states import object_bank, state_bank
 from cosmos_lab.train.tokenizer import (
@@ -70,6 +71,9 @@ def test_a_pool_and_its_bank_stay_in_step():
     none = replace(pool, mistaken=pool.first(0), mistaken_from=torch.tensor([], dtype=torch.int64))
     wrong = world_bank(iter([swapped, none]), vae, text, WorldRecipe(object_weight=1.0))
     assert torch.equal(wrong.mistaken, bank.latents[[0, 0, 0, 1]]) and torch.equal(wrong.latents[:2], bank.latents)
+    first, second = (bodies_of(rollout.scene) for rollout in pool.rollouts)
+    assert first != second and bank.bodies.tolist() == [[first] * 2, [second] * 2] and bank.bodies.dtype == torch.int8
+    assert wrong.bodies.tolist() == [[first] * 2, [second, first], [first] * 2, [second] * 2]
     assert torch.equal(wrong.objects[1], object_bank(pool)[0] | object_bank(pool)[1])
     parts = world_bank(iter([pool, pool.first(1)]), vae, text, WorldRecipe(state_weight=0.1, object_weight=1.0))
     assert torch.equal(parts.latents[[0, 2]], bank.latents[[0, 0]]) and torch.equal(parts.tokens[2], bank.tokens[0])

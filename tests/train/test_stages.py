@@ -14,6 +14,7 @@ from cosmos_lab.files import sha256
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import load_weights, save_weights
 from cosmos_lab.runtime.ranks import Ranks
+from cosmos_lab.selection.critic import Critic
 from cosmos_lab.train import average, nano
 from cosmos_lab.train.clips import ClipSource
 from cosmos_lab.train.loop import Plan
@@ -32,6 +33,22 @@ def plans(*words):
     trained = [stage for stage in args.stages if stage in train.TRAINED]
     stages = [train._stage(args, i, name, ClipSource(count=4), Ranks()) for i, name in enumerate(trained)]
     return [(s.plan.minutes, s.plan.lr, s.batch, s.plan.optimizer) for s in stages]
+
+
+def test_an_exported_model_has_a_critic_where_one_was_trained(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(nano, "save_model", lambda folder, **parts: saved.append(parts))
+    for name in ("build_dit", "build_vae", "build_text"):
+        monkeypatch.setattr(nano, name, lambda folder, ranks: None)
+    nano.export(tmp_path, tmp_path / "without")
+    critic = Critic(nano.nano_card().critic)
+    save_weights(tmp_path / "critic.safetensors", critic, dtype=torch.float32)
+    nano.export(tmp_path, tmp_path / "with")
+    without, with_one = saved
+    assert without["critic"] is None and without["card"].critic is None and without["card"].sampling.tries == 1
+    assert with_one["card"] == nano.nano_card() and with_one["card"].sampling.tries > 1
+    assert torch.equal(with_one["critic"].verdict, critic.verdict)
+    assert torch.equal(with_one["critic"].see.weight, critic.see.weight)
 
 
 def test_each_stage_takes_its_own_numbers():
@@ -94,11 +111,11 @@ def test_flags_of_tokenizer_and_world_reach_their_stage():
 
 
 @pytest.mark.parametrize("words, said", [
-    (("world", "reader", "--later", "0.1"), "--later is for the stage world alone, not world, reader"),
+    (("world", "reader", "--later", "0.1"), "--later is for the stage world or critic alone, not world, reader"),
     (("world", "--later", "1.5"), "--later is a share of the clips"),
     (("world", "--drums", "-0.1"), "--drums is a share of the towers"),
     (("text", "--drums", "0.5"), "--drums is for stages that see clips"),
-    (("tokenizer", "--mistakes", "0.1"), "--mistakes is for the stage world alone, not tokenizer"),
+    (("tokenizer", "--mistakes", "0.1"), "--mistakes is for the stage world or critic alone, not tokenizer"),
     (("world", "--mistakes", "2"), "--mistakes is a share of the clips"),
     (("world", "--family_odds", "sky=2"), "--family_odds are numbers from 0 on"),
     (("text", "--family_odds", "fall=2"), "--family_odds is for stages that see clips"),

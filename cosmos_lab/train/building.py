@@ -1,0 +1,58 @@
+"""The networks of nano as the stages find them: new, or with the weights that the folder already holds."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cosmos_lab.catalog import nano_card
+from cosmos_lab.nn.dit import DiT
+from cosmos_lab.nn.wavelet_vae import WaveletVAE
+from cosmos_lab.runtime.checkpoints import CRITIC, load_weights
+from cosmos_lab.runtime.ranks import Ranks
+from cosmos_lab.selection.critic import Critic
+from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config
+from cosmos_lab.train.meanings import MeaningHead
+
+
+def build_vae(folder: Path, ranks: Ranks) -> WaveletVAE:
+    vae = WaveletVAE(nano_card().tokenizer)
+    _fill(vae, folder / "vae.safetensors")
+    return vae.to(ranks.device)
+
+
+def build_text(folder: Path, ranks: Ranks) -> T5TextEncoder:
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    card = nano_card()
+    with torch.random.fork_rng():
+        # transformers draws initial weights from the global generator; the fork gives it back untouched.
+        torch.random.manual_seed(0)
+        text = T5TextEncoder(nano_text_config(words.get_vocab_size()), words, num_tokens=card.text.num_tokens)
+    _fill(text.model, folder / "text_encoder.safetensors")
+    return text.to(ranks.device)
+
+
+def build_meanings(folder: Path, text: T5TextEncoder) -> MeaningHead:
+    head = MeaningHead(text.width)
+    _fill(head, folder / "meanings.safetensors")
+    return head.to(text.model.device)
+
+
+def build_dit(folder: Path, ranks: Ranks) -> DiT:
+    dit = DiT(nano_card().dit)
+    _fill(dit, folder / "dit.safetensors")
+    return dit.to(ranks.device)
+
+
+def build_critic(folder: Path, ranks: Ranks) -> Critic:
+    with torch.random.fork_rng():
+        torch.random.manual_seed(0)
+        critic = Critic(nano_card().critic)
+    _fill(critic, folder / CRITIC)
+    return critic.to(ranks.device)
+
+def _fill(module: nn.Module, file: Path) -> None:
+    if file.is_file():
+        load_weights(module, file)
