@@ -146,8 +146,8 @@ def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> Non
         print(f"{'note':<14}{made.note}")
     settings = made.provenance["settings"]
     if made.odds:
-        fits, tries = max(made.odds), len(made.odds)
-        print(f"{'critic':<14}fits its prompt by {100 * fits:.0f} %, try {made.odds.index(fits) + 1} of {tries}")
+        best, number = max(made.odds), len(made.odds)
+        print(f"{'critic':<14}{100 * best:.0f} % that it shows the prompt, try {made.odds.index(best) + 1} of {number}")
     print(f"{'checks':<14}guardrail {settings['guardrail']}, prompt {settings['refiner']}")
     print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
 

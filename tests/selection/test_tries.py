@@ -1,5 +1,6 @@
 """A clip that its critic does not accept is made again, and the best try is kept."""
 
+import argparse
 import json
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from random_nano import CRITIC, pipe, random_critic, random_nano, write_random_nano  # noqa: F401 (fixtures)
 
 import cosmos_lab as lab
+from cosmos_lab.cli.making import finish
 from cosmos_lab.config import Sampling
 from cosmos_lab.diffusion.denoiser import Denoiser
 from cosmos_lab.evaluation.batch import generate_batch
@@ -161,6 +163,15 @@ def test_a_notebook_shows_which_try_was_kept(best):
     number = int(np.argmax(best.odds)) + 1
     assert f"fits {100 * max(best.odds):.0f} % (try {number})" in best._repr_html_()
     assert "fits" not in replace(best, odds=())._repr_html_()
+
+
+def test_the_command_line_says_which_try_was_kept(best, tmp_path, capsys):
+    finish(best, tmp_path / "clip.mp4", argparse.Namespace(contact_sheet=False))
+    number = int(np.argmax(best.odds)) + 1
+    said = f"{100 * max(best.odds):.0f} % that it shows the prompt, try {number} of {len(best.odds)}"
+    assert said in capsys.readouterr().out
+    finish(replace(best, odds=()), tmp_path / "clip.mp4", argparse.Namespace(contact_sheet=False))
+    assert "shows the prompt" not in capsys.readouterr().out
 
 
 def test_a_batch_equals_single_calls(pipe, strict, monkeypatch):  # noqa: F811
