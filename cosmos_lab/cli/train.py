@@ -78,6 +78,7 @@ def _odds(text: str) -> tuple[str, float]:
 def run(args: argparse.Namespace) -> int:
     from cosmos_lab.train import nano
     from cosmos_lab.train.average import average, check_average
+    from cosmos_lab.train.export import export
 
     trained = [stage for stage in args.stages if stage in TRAINED]
     if len(args.minutes) not in (1, len(trained)):
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if "average" in args.stages and first:
         average(args.folder, args.other, args.share)
     if "export" in args.stages and first:
-        print(f"wrote {args.destination}, digest {nano.export(args.folder, args.destination)}")
+        print(f"wrote {args.destination}, digest {export(args.folder, args.destination)}")
     return 0
 
 
@@ -119,7 +120,8 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
     # World model and critic learn from latents: they take more clips than a GPU holds pictures of.
     latent = trained in (["world"], ["critic"])
     pools = () if drawn else render_parts(source, ranks) if latent else [render_pool(source, ranks)]
-    held_out = None if drawn else nano.held_out_pool(ranks, args.workers)
+    # The critic keeps some of its own clips apart.
+    held_out = None if drawn or trained == ["critic"] else nano.held_out_pool(ranks, args.workers)
     for index, name in enumerate(trained):
         figures = nano.train_stage(name, _stage(args, index, name, source, ranks), pools, held_out)
         if ranks.first:

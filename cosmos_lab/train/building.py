@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cosmos_lab.catalog import nano_card
+from cosmos_lab.files import sha256
 from cosmos_lab.nn.dit import DiT
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.checkpoints import CRITIC, load_weights
@@ -13,6 +14,8 @@ from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.selection.critic import Critic
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config
 from cosmos_lab.train.meanings import MeaningHead
+
+TEXT_ENCODER = "text_encoder.safetensors"
 
 
 def build_vae(folder: Path, ranks: Ranks) -> WaveletVAE:
@@ -30,7 +33,7 @@ def build_text(folder: Path, ranks: Ranks) -> T5TextEncoder:
         # transformers draws initial weights from the global generator; the fork gives it back untouched.
         torch.random.manual_seed(0)
         text = T5TextEncoder(nano_text_config(words.get_vocab_size()), words, num_tokens=card.text.num_tokens)
-    _fill(text.model, folder / "text_encoder.safetensors")
+    _fill(text.model, folder / TEXT_ENCODER)
     return text.to(ranks.device)
 
 
@@ -52,6 +55,13 @@ def build_critic(folder: Path, ranks: Ranks) -> Critic:
         critic = Critic(nano_card().critic)
     _fill(critic, folder / CRITIC)
     return critic.to(ranks.device)
+
+
+def text_encoder_digest(folder: Path) -> str | None:
+    """The SHA-256 of the folder's text encoder; None where there is none yet."""
+    file = folder / TEXT_ENCODER
+    return sha256(file) if file.is_file() else None
+
 
 def _fill(module: nn.Module, file: Path) -> None:
     if file.is_file():

@@ -1,9 +1,9 @@
 """Trains nano's critic: which clips show what a caption says, and which show a mistake?
 
-Right is a clip with its own caption; wrong is the clip with its mistake (`worlds/mistakes.py`), for captions that name
-every object, and now and then a clip under the caption of another one. Generated latents are smoother than encoded
-ones, so a share of the clips is seen as the world model draws them again from some noise, without a prompt. It never
-sees withheld combinations, nor what the ruler reads.
+Right is a clip with its own caption; wrong is the clip with its mistake (`worlds/mistakes.py`), where its caption names
+what is wrong or names every object, and now and then a clip under the caption of another one. Generated latents are
+smoother than encoded ones, so a share of the clips is seen as the world model draws them again from some noise, without
+a prompt. It never sees withheld combinations, nor what the ruler reads.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from cosmos_lab.nn.layers import Linear
 from cosmos_lab.selection.critic import Critic, CriticConfig
-from cosmos_lab.train.capture import Captured
+from cosmos_lab.train.capture import Captured, StepFunction
 from cosmos_lab.train.clips import CAPTION_COUNTS
 from cosmos_lab.train.loop import LossFunction
+from cosmos_lab.train.meanings import BODIES as MENTIONED
+from cosmos_lab.train.meanings import NOBODY
 from cosmos_lab.train.states import SIZES
 from cosmos_lab.train.world_model import Drawn, LatentBank
 from cosmos_lab.worlds.scene import COLORS, SHAPES
@@ -54,9 +56,9 @@ class CriticRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """B clips for a verdict: latents, caption tokens, `right` 1 where they belong together. `clean` is 1 where no
-    mistake is shown: there `states` (B, T, 14, h, w) holds. `told`, `shown` (B, colors): what has each color in the
+class Pairs:
+    """B clips and captions for a verdict: latents and tokens, `right` 1 where they belong together. `clean` is 1 where
+    no mistake is shown: there `states` (B, T, 14, h, w) holds. `told`, `shown` (B, colors): what has each color in the
     words, if these name all (`names_all`), and in the clip."""
 
     latents: Tensor
@@ -90,6 +92,23 @@ def critic_loss(
 
     Binary cross-entropy of the verdict, and cross-entropy of what the heads are asked.
     """
+    captured = Captured(_measured(modules, recipe), modules)
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
+        length = 1 if step % recipe.short_every == 0 else None
+        drawn = bank.draw(batch, generator, beginnings=True)
+        pairs = draw_pairs(drawn, length, recipe, generator)
+        with torch.no_grad(), torch.autocast(pairs.latents.device.type, dtype=torch.bfloat16):
+            vectors = text(pairs.tokens, pairs.tokens != 0)
+            latents = seen_again(dit, pairs.latents, recipe, generator).float()
+        states = pairs.states.index_select(1, modules["critic"].looked_at(latents.shape[2], latents.device))
+        return captured(latents, vectors, pairs.right, pairs.clean, states, pairs.told, pairs.names_all, pairs.shown)
+
+    return loss
+
+
+def _measured(modules: nn.ModuleDict, recipe: CriticRecipe) -> StepFunction:
+    """Loss and figures of pairs; all that a CUDA graph records."""
 
     def measure(
         latents: Tensor, vectors: Tensor, right: Tensor, clean: Tensor, states: Tensor, told: Tensor,
@@ -109,31 +128,18 @@ def critic_loss(
         parts = {"verdict": verdict.detach(), "state": state.detach(), "bodies": bodies.detach()}
         return verdict + recipe.state_weight * state + recipe.body_weight * bodies, parts
 
-    captured = Captured(measure, modules)
-
-    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
-        length = 1 if step % recipe.short_every == 0 else None
-        drawn = bank.draw(batch, generator, beginnings=True)
-        pairs = judged_pairs(drawn, length, recipe, generator)
-        with torch.no_grad(), torch.autocast(pairs.latents.device.type, dtype=torch.bfloat16):
-            vectors = text(pairs.tokens, pairs.tokens != 0)
-            latents = seen_again(dit, pairs.latents, recipe, generator).float()
-        states = pairs.states.index_select(1, modules["critic"].looked_at(latents.shape[2], latents.device))
-        return captured(latents, vectors, pairs.right, pairs.clean, states, pairs.told, pairs.names_all, pairs.shown)
-
-    return loss
+    return measure
 
 
-def judged_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generator: torch.Generator) -> Judged:
+def draw_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generator: torch.Generator) -> Pairs:
     """Which of drawn clips show their mistake, or have another one's caption; all cut to `length` latent frames."""
     latents, wrong = drawn.latents[:, :, :length], drawn.mistaken[:, :, :length].float()
     odds = torch.rand(2, len(latents), generator=generator, device=latents.device)
-    # Short captions pass over much that a mistake may change.
     names_all = drawn.which >= CAPTION_COUNTS["short"]
-    mistaken = (odds[0] < recipe.wrong) & names_all & shows_mistake(latents, wrong)
+    mistaken = (odds[0] < recipe.wrong) & contradicts(drawn, names_all) & shows_mistake(latents, wrong)
     foreign = (odds[1] < recipe.foreign) & ~mistaken
     own, other = (drawn.bodies.long()[:, 0], drawn.bodies.long()[:, 0].roll(1, dims=0))
-    return Judged(
+    return Pairs(
         latents=torch.where(mistaken[:, None, None, None, None], wrong, latents),
         tokens=torch.where(foreign[:, None], drawn.tokens.roll(1, dims=0), drawn.tokens),
         right=(~mistaken & ~foreign).float(), clean=(~mistaken).float(),
@@ -142,6 +148,14 @@ def judged_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generat
         names_all=torch.where(foreign, names_all.roll(1, dims=0), names_all).float(),
         shown=torch.where(mistaken[:, None], drawn.bodies.long()[:, 1], own),
     )  # fmt: skip
+
+
+def contradicts(drawn: Drawn, names_all: Tensor) -> Tensor:
+    """Whether a clip's mistake is one by its caption, (B,): captions that do not name all pass over much that a mistake
+    may change."""
+    changed = drawn.bodies[:, 0] != drawn.bodies[:, 1]
+    named = drawn.meanings[:, MENTIONED] != NOBODY
+    return (changed & (named | names_all[:, None])).any(dim=1)
 
 
 def shows_mistake(latents: Tensor, wrong: Tensor) -> Tensor:
@@ -165,7 +179,7 @@ def seen_again(dit: nn.Module, latents: Tensor, recipe: CriticRecipe, generator:
 
 
 @torch.no_grad()
-def judged(critic: Critic, bank: LatentBank, text: nn.Module, batch: int = 256) -> dict[str, float]:
+def critic_figures(critic: Critic, bank: LatentBank, text: nn.Module, batch: int = 256) -> dict[str, float]:
     """How well it tells clips of a bank from their mistakes, by their first caption that names every object: the share
     of pairs of a right and a wrong clip that it ranks rightly, and of the wrong ones that it refuses where it refuses
     one right clip in twenty."""

@@ -7,14 +7,13 @@
     critic     encoded clips, captions and mistakes -> critic.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
     average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them (`average.py`)
+    export     all of these -> the model folder that `lab.load` reads (`export.py`)
 
 Each trained stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
 interrupted, and leaves the running average of its weights.
 """
 
-import json
 import platform
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -23,16 +22,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from cosmos_lab.catalog import nano_card
-from cosmos_lab.files import whole, write_json
+from cosmos_lab.files import write_json
 from cosmos_lab.nn.block import Block
 from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
-from cosmos_lab.runtime.checkpoints import CRITIC, save_model, save_weights
+from cosmos_lab.runtime.checkpoints import CRITIC, save_weights
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, train_tokenizer
-from cosmos_lab.train.building import build_critic, build_dit, build_meanings, build_text, build_vae
+from cosmos_lab.train.building import (
+    TEXT_ENCODER,
+    build_critic,
+    build_dit,
+    build_meanings,
+    build_text,
+    build_vae,
+    text_encoder_digest,
+)
 from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
-from cosmos_lab.train.critic import CriticRecipe, critic_heads, critic_loss, judged
+from cosmos_lab.train.critic import CriticRecipe, critic_figures, critic_heads, critic_loss
 from cosmos_lab.train.loop import Plan, Training, train
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
 from cosmos_lab.train.states import StateHead, object_bank, state_bank
@@ -132,7 +138,7 @@ def train_text_stage(stage: Stage) -> dict[str, float]:
         unseen = caption_bank(text, range(HELD_OUT_SEED, HELD_OUT_SEED + TOLD_HELD_OUT), split=split)
         figures |= {f"{split}_{name}": share for name, share in understood(modules, unseen).items()}
     if stage.ranks.first:
-        save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
+        save_weights(stage.folder / TEXT_ENCODER, text.model, dtype=torch.float16)
         save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
         stage.describe("text_training", {**figures, "steps": training.step, "captions": len(bank.tokens)})
     stage.ranks.barrier()
@@ -167,13 +173,15 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     return figures
 
 
-def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, recipe: WorldRecipe) -> LatentBank:
-    """Clips as the world model learns them: latents, tokens, and what the recipe asks for besides."""
+def world_bank(
+    pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, *, states: bool = False, objects: bool = False
+) -> LatentBank:
+    """Clips as world model and critic learn them: latents, tokens, and, if asked for, what stands where."""
     banks = []
     for pool in pools:
         banks.append(replace(
-            latent_bank(pool, vae, text), states=state_bank(pool) if recipe.state_weight else None,
-            objects=object_bank(pool) if recipe.object_weight else None,
+            latent_bank(pool, vae, text), states=state_bank(pool) if states else None,
+            objects=object_bank(pool) if objects else None,
         ))  # fmt: skip
         # Before the next one is made, which takes as much memory again.
         del pool
@@ -183,7 +191,8 @@ def world_bank(pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, reci
 def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
     """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
-    validation, bank = latent_bank(held_out, vae, text), world_bank(pools, vae, text, recipe)
+    validation = latent_bank(held_out, vae, text)
+    bank = world_bank(pools, vae, text, states=recipe.state_weight > 0, objects=recipe.object_weight > 0)
     dit = build_dit(stage.folder, stage.ranks)
     modules = nn.ModuleDict({"dit": dit, "text": text})
     if recipe.state_weight:
@@ -203,7 +212,7 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
     figures = validate()
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
-        save_weights(stage.folder / "text_encoder.safetensors", text.model, dtype=torch.float16)
+        save_weights(stage.folder / TEXT_ENCODER, text.model, dtype=torch.float16)
         if recipe.meaning_weight:
             save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
         clips = len(bank.latents) * stage.ranks.size
@@ -216,7 +225,7 @@ def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
     """Trains the critic on the folder's transformer and text encoder, which stay as they are; it is measured on clips
     that it does not learn from."""
     vae, text, dit = (build(stage.folder, stage.ranks) for build in (build_vae, build_text, build_dit))
-    bank = world_bank(pools, vae, text, WorldRecipe(state_weight=1.0))
+    bank = world_bank(pools, vae, text, states=True)
     # Clips lie there sorted by what is alike about them.
     order = torch.randperm(len(bank.latents), generator=torch.Generator().manual_seed(stage.plan.seed))
     apart = min(CRITIC_CLIPS, len(order) // 4)
@@ -226,7 +235,7 @@ def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
     training = _training(modules, stage, "critic")
 
     def validate() -> dict[str, float]:
-        return judged(critic, held_out, text)
+        return critic_figures(critic, held_out, text)
 
     loss = critic_loss(modules, bank, dit.requires_grad_(False), text.requires_grad_(False), stage.batch, recipe)
     train(training, loss, stage.runs / "critic", observe=validate)
@@ -235,7 +244,8 @@ def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
     if stage.ranks.first:
         save_weights(stage.folder / CRITIC, critic, dtype=torch.float16)
         clips = len(bank.latents) * stage.ranks.size
-        stage.describe("critic_training", {**figures, "steps": training.step, "clips": clips}, asdict(recipe))
+        asked = {**asdict(recipe), "text_encoder": text_encoder_digest(stage.folder)}
+        stage.describe("critic_training", {**figures, "steps": training.step, "clips": clips}, asked)
     stage.ranks.barrier()
     return figures
 
@@ -251,25 +261,6 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
         save_weights(weights, reader, dtype=torch.float16)
         stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
-
-
-def export(folder: Path, destination: Path) -> str:
-    """Writes the model folder that `lab.load` reads from the weights of all stages; returns its digest.
-
-    Without a trained critic in the folder the model has none, and makes each clip once.
-    """
-    ranks, card = Ranks(), nano_card()
-    critic = build_critic(folder, ranks) if (folder / CRITIC).is_file() else None
-    if critic is None:
-        card = replace(card, critic=None, sampling=replace(card.sampling, tries=1))
-    notes = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*_training.json"))}
-    digest = save_model(destination, card=card, dit=build_dit(folder, ranks), vae=build_vae(folder, ranks),
-                        text=build_text(folder, ranks), critic=critic, notes=notes)
-    for name in ("reader.safetensors", "reader_training.json"):
-        if (folder / name).is_file():
-            with whole(destination / name) as beside:
-                shutil.copyfile(folder / name, beside)
-    return digest
 
 
 def _finite(value: object) -> object:

@@ -30,7 +30,7 @@ from cosmos_lab.train.tokenizer import (
     reconstruction_loss,
     set_latent_statistics,
 )
-from cosmos_lab.train.world_model import LatentBank, WorldRecipe
+from cosmos_lab.train.world_model import LatentBank
 from cosmos_lab.worlds.mixture import simulate_many
 
 
@@ -69,13 +69,13 @@ def test_a_pool_and_its_bank_stay_in_step():
     assert bank.mistaken is None
     swapped = replace(pool, mistaken=pool.first(1), mistaken_from=torch.tensor([1]))
     none = replace(pool, mistaken=pool.first(0), mistaken_from=torch.tensor([], dtype=torch.int64))
-    wrong = world_bank(iter([swapped, none]), vae, text, WorldRecipe(object_weight=1.0))
+    wrong = world_bank(iter([swapped, none]), vae, text, objects=True)
     assert torch.equal(wrong.mistaken, bank.latents[[0, 0, 0, 1]]) and torch.equal(wrong.latents[:2], bank.latents)
     first, second = (bodies_of(rollout.scene) for rollout in pool.rollouts)
     assert first != second and bank.bodies.tolist() == [[first] * 2, [second] * 2] and bank.bodies.dtype == torch.int8
     assert wrong.bodies.tolist() == [[first] * 2, [second, first], [first] * 2, [second] * 2]
     assert torch.equal(wrong.objects[1], object_bank(pool)[0] | object_bank(pool)[1])
-    parts = world_bank(iter([pool, pool.first(1)]), vae, text, WorldRecipe(state_weight=0.1, object_weight=1.0))
+    parts = world_bank(iter([pool, pool.first(1)]), vae, text, states=True, objects=True)
     assert torch.equal(parts.latents[[0, 2]], bank.latents[[0, 0]]) and torch.equal(parts.tokens[2], bank.tokens[0])
     for part, one in ((parts.states, state_bank(pool)), (parts.objects, object_bank(pool))):
         assert torch.equal(part, one[[0, 1, 0]])

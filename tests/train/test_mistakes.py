@@ -129,7 +129,7 @@ def test_the_stage_learns_from_clips_with_mistakes(random_nano, tmp_path, monkey
     seen = []
     monkeypatch.setattr(world_model, "traced", lambda right, wrong, t, generator: seen.append(wrong) or right)
     monkeypatch.setattr(nano, "latent_bank", lambda pool, vae, text: bank)
-    monkeypatch.setattr(nano, "world_bank", lambda pools, vae, text, recipe: bank)
+    monkeypatch.setattr(nano, "world_bank", lambda pools, vae, text, **asked: bank)
     monkeypatch.setattr(nano, "caption_shuffle_ratio", lambda modules, bank: {"validation_loss": 0.0})
     stage = nano.Stage(folder=folder, source=ClipSource(count=2), plan=Plan(steps=2, warmup=0, log_every=1),
                        ranks=Ranks(), batch=2, compile=False)  # fmt: skip

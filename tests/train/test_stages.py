@@ -9,13 +9,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from cosmos_lab.catalog import nano_card
 from cosmos_lab.cli import train
 from cosmos_lab.files import sha256
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import load_weights, save_weights
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.selection.critic import Critic
-from cosmos_lab.train import average, nano
+from cosmos_lab.train import average, export, nano
 from cosmos_lab.train.clips import ClipSource
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.nano import Stage
@@ -37,18 +38,32 @@ def plans(*words):
 
 def test_an_exported_model_has_a_critic_where_one_was_trained(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(nano, "save_model", lambda folder, **parts: saved.append(parts))
+    monkeypatch.setattr(export, "save_model", lambda folder, **parts: saved.append(parts))
     for name in ("build_dit", "build_vae", "build_text"):
-        monkeypatch.setattr(nano, name, lambda folder, ranks: None)
-    nano.export(tmp_path, tmp_path / "without")
-    critic = Critic(nano.nano_card().critic)
+        monkeypatch.setattr(export, name, lambda folder, ranks: None)
+    export.export(tmp_path, tmp_path / "without")
+    critic = Critic(nano_card().critic)
     save_weights(tmp_path / "critic.safetensors", critic, dtype=torch.float32)
-    nano.export(tmp_path, tmp_path / "with")
+    export.export(tmp_path, tmp_path / "with")
     without, with_one = saved
     assert without["critic"] is None and without["card"].critic is None and without["card"].sampling.tries == 1
-    assert with_one["card"] == nano.nano_card() and with_one["card"].sampling.tries > 1
+    assert with_one["card"] == nano_card() and with_one["card"].sampling.tries > 1
     assert torch.equal(with_one["critic"].verdict, critic.verdict)
     assert torch.equal(with_one["critic"].see.weight, critic.see.weight)
+
+
+def test_a_critic_of_another_text_encoder_is_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "save_model", lambda folder, **parts: "digest")
+    for name in ("build_dit", "build_vae", "build_text"):
+        monkeypatch.setattr(export, name, lambda folder, ranks: None)
+    save_weights(tmp_path / "critic.safetensors", Critic(nano_card().critic), dtype=torch.float32)
+    (tmp_path / "text_encoder.safetensors").write_bytes(b"before")
+    heard = {"recipe": {"text_encoder": sha256(tmp_path / "text_encoder.safetensors")}}
+    (tmp_path / "critic_training.json").write_text(json.dumps(heard))
+    assert export.export(tmp_path, tmp_path / "out") == "digest"
+    (tmp_path / "text_encoder.safetensors").write_bytes(b"averaged")
+    with pytest.raises(ValueError, match="has learned from another text encoder: train it again, or remove it"):
+        export.export(tmp_path, tmp_path / "out")
 
 
 def test_each_stage_takes_its_own_numbers():
