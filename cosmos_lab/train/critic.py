@@ -12,23 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cosmos_lab.nn.layers import Linear
 from cosmos_lab.selection.critic import Critic, CriticConfig
 from cosmos_lab.train.capture import Captured, StepFunction
 from cosmos_lab.train.clips import CAPTION_COUNTS
 from cosmos_lab.train.loop import LossFunction
-from cosmos_lab.train.meanings import BODIES as MENTIONED
-from cosmos_lab.train.meanings import NOBODY
-from cosmos_lab.train.states import SIZES
+from cosmos_lab.train.meanings import BODIES, BODY_KINDS, NOBODY
+from cosmos_lab.train.states import SIZES, drawn_map, state_error
 from cosmos_lab.train.world_model import Drawn, LatentBank
-from cosmos_lab.worlds.scene import COLORS, SHAPES
+from cosmos_lab.worlds.scene import COLORS
 
 # From this difference in a normalised latent on, a mistake can be seen.
 VISIBLE = 0.5
-
-
-# What one color can have: nothing, one object of each shape, several.
-BODIES = 1 + 2 * len(SHAPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +67,9 @@ class Pairs:
 
 def critic_heads(config: CriticConfig, device: torch.device, seed: int = 0) -> dict[str, nn.Module]:
     """The linear maps that only training asks: what stands where, and what has each color in words and clip."""
-    sizes = {"states": sum(SIZES), "told": len(COLORS) * BODIES, "shown": len(COLORS) * BODIES}
-    generator, heads = torch.Generator().manual_seed(seed), {}
-    for name, size in sizes.items():
-        head = Linear(config.width, size, bias=True)
-        with torch.no_grad():
-            head.weight.copy_(config.width**-0.5 * torch.randn(head.weight.shape, generator=generator))
-            head.bias.zero_()
-        heads[name] = head.to(device)
-    return heads
+    sizes = {"states": sum(SIZES), "told": len(COLORS) * BODY_KINDS, "shown": len(COLORS) * BODY_KINDS}
+    generator = torch.Generator().manual_seed(seed)
+    return {name: drawn_map(config.width, size, generator).to(device) for name, size in sizes.items()}
 
 
 def critic_loss(
@@ -123,7 +111,7 @@ def _measured(modules: nn.ModuleDict, recipe: CriticRecipe) -> StepFunction:
             heard, looked = modules["told"](summary), modules["shown"](summary)
             logits = critic.verdict_of(critic.further(tokens, recipe.body_depth))
         verdict = F.binary_cross_entropy_with_logits(logits.float(), right)
-        state = (_state_error(placed.float(), states) * clean).mean()
+        state = (state_error(placed.float().movedim(-1, 2), states) * clean).mean()
         bodies = (_body_error(heard.float(), told) * names_all).mean() + _body_error(looked.float(), shown).mean()
         parts = {"verdict": verdict.detach(), "state": state.detach(), "bodies": bodies.detach()}
         return verdict + recipe.state_weight * state + recipe.body_weight * bodies, parts
@@ -138,15 +126,15 @@ def draw_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generator
     names_all = drawn.which >= CAPTION_COUNTS["short"]
     mistaken = (odds[0] < recipe.wrong) & contradicts(drawn, names_all) & shows_mistake(latents, wrong)
     foreign = (odds[1] < recipe.foreign) & ~mistaken
-    own, other = (drawn.bodies.long()[:, 0], drawn.bodies.long()[:, 0].roll(1, dims=0))
+    own, changed = drawn.bodies.long().unbind(dim=1)
     return Pairs(
         latents=torch.where(mistaken[:, None, None, None, None], wrong, latents),
         tokens=torch.where(foreign[:, None], drawn.tokens.roll(1, dims=0), drawn.tokens),
         right=(~mistaken & ~foreign).float(), clean=(~mistaken).float(),
         states=drawn.states[:, : latents.shape[2]].float(),
-        told=torch.where(foreign[:, None], other, own),
+        told=torch.where(foreign[:, None], own.roll(1, dims=0), own),
         names_all=torch.where(foreign, names_all.roll(1, dims=0), names_all).float(),
-        shown=torch.where(mistaken[:, None], drawn.bodies.long()[:, 1], own),
+        shown=torch.where(mistaken[:, None], changed, own),
     )  # fmt: skip
 
 
@@ -154,7 +142,7 @@ def contradicts(drawn: Drawn, names_all: Tensor) -> Tensor:
     """Whether a clip's mistake is one by its caption, (B,): captions that do not name all pass over much that a mistake
     may change."""
     changed = drawn.bodies[:, 0] != drawn.bodies[:, 1]
-    named = drawn.meanings[:, MENTIONED] != NOBODY
+    named = drawn.meanings[:, BODIES] != NOBODY
     return (changed & (named | names_all[:, None])).any(dim=1)
 
 
@@ -197,13 +185,7 @@ def critic_figures(critic: Critic, bank: LatentBank, text: nn.Module, batch: int
     return {"ranked_rightly": ranked.item(), "mistakes_refused": refused.item()}
 
 
-def _state_error(told: Tensor, shares: Tensor) -> Tensor:
-    """Cross-entropy of each clip, (B,), of logits (B, T, h, w, 14) against shares (B, T, 14, h, w)."""
-    parts = zip(told.movedim(-1, 2).split(SIZES, dim=2), shares.split(SIZES, dim=2), strict=True)
-    return sum(-(share * part.log_softmax(dim=2)).sum(dim=2).mean(dim=(1, 2, 3)) for part, share in parts)
-
-
 def _body_error(told: Tensor, bodies: Tensor) -> Tensor:
-    """Cross-entropy of each clip, (B,), of logits (B, colors * BODIES) against what has each color (B, colors)."""
-    logits = told.unflatten(1, (-1, BODIES)).movedim(2, 1)
+    """Cross-entropy of each clip, (B,), of logits (B, colors * BODY_KINDS) against what has each color (B, colors)."""
+    logits = told.unflatten(1, (-1, BODY_KINDS)).movedim(2, 1)
     return F.cross_entropy(logits, bodies, reduction="none").mean(dim=1)

@@ -21,6 +21,8 @@ BODIES = slice(0, len(COLORS))
 # Questions of each kind, and answers to each: of every color the body (a shape at rest, a shape that acts, nobody) and
 # its side (or not said); the motion; the camera (or not said).
 KINDS = ((len(COLORS), NOBODY + 1), (len(COLORS), len(SIDES) + 1), (1, len(MOTIONS)), (1, len(CAMERAS) + 1))
+# What a color can have in a clip: nothing, one object of each shape, several (`bodies_of`).
+BODY_KINDS = 1 + 2 * len(SHAPES)
 SIZES = [answers for questions, answers in KINDS for _ in range(questions)]
 
 

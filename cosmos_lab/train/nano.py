@@ -209,13 +209,13 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
 
     train(training, world_loss(modules, bank, recipe), stage.runs / "world", observe=validate)
     training.swap_average()
-    figures = validate()
+    # All ranks are asked: they have rendered different numbers of clips.
+    figures, clips = validate(), sum(stage.ranks.gather([len(bank.latents)]))
     if stage.ranks.first:
         save_weights(stage.folder / "dit.safetensors", dit, dtype=torch.float16)
         save_weights(stage.folder / TEXT_ENCODER, text.model, dtype=torch.float16)
         if recipe.meaning_weight:
             save_weights(stage.folder / "meanings.safetensors", modules["meanings"], dtype=torch.float16)
-        clips = len(bank.latents) * stage.ranks.size
         stage.describe("world_training", {**figures, "steps": training.step, "clips": clips}, asdict(recipe))
     stage.ranks.barrier()
     return figures
@@ -240,10 +240,10 @@ def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
     loss = critic_loss(modules, bank, dit.requires_grad_(False), text.requires_grad_(False), stage.batch, recipe)
     train(training, loss, stage.runs / "critic", observe=validate)
     training.swap_average()
-    figures = validate()
+    # All ranks are asked: they have rendered different numbers of clips.
+    figures, clips = validate(), sum(stage.ranks.gather([len(bank.latents)]))
     if stage.ranks.first:
         save_weights(stage.folder / CRITIC, critic, dtype=torch.float16)
-        clips = len(bank.latents) * stage.ranks.size
         asked = {**asdict(recipe), "text_encoder": text_encoder_digest(stage.folder)}
         stage.describe("critic_training", {**figures, "steps": training.step, "clips": clips}, asked)
     stage.ranks.barrier()
@@ -276,4 +276,3 @@ def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
     if state.is_file():
         training.resume(state)
     return training
-

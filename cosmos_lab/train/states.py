@@ -60,17 +60,28 @@ def object_bank(pool: Pool, batch: int = 64) -> Tensor:
     return objects
 
 
+@torch.no_grad()
+def drawn_map(width: int, size: int, generator: torch.Generator) -> Linear:
+    """A linear map with normal draws of deviation width^-1/2 and a bias of zeros."""
+    linear = Linear(width, size, bias=True)
+    linear.weight.copy_(width**-0.5 * torch.randn(linear.weight.shape, generator=generator))
+    linear.bias.zero_()
+    return linear
+
+
+def state_error(logits: Tensor, shares: Tensor) -> Tensor:
+    """Cross-entropy of each clip, (B,), in nats a token, of logits against shares, both (B, T, 14, h, w)."""
+    parts = zip(logits.split(SIZES, dim=2), shares.split(SIZES, dim=2), strict=True)
+    return sum(-(share * part.log_softmax(dim=2)).sum(dim=2).mean(dim=(1, 2, 3)) for part, share in parts)
+
+
 class StateHead(nn.Module):
     """Reads the tokens that `block` of a transformer put out last; it keeps them by a hook. It is drawn with `seed`."""
 
     def __init__(self, width: int, block: nn.Module, *, seed: int = 0):
         super().__init__()
         self.norm = RMSNorm(width)
-        self.linear = Linear(width, sum(SIZES), bias=True)
-        draw = torch.randn(self.linear.weight.shape, generator=torch.Generator().manual_seed(seed))
-        with torch.no_grad():
-            self.linear.weight.copy_(width**-0.5 * draw)
-            self.linear.bias.zero_()
+        self.linear = drawn_map(width, sum(SIZES), torch.Generator().manual_seed(seed))
         self.tokens: Tensor | None = None
         block.register_forward_hook(self._keep)
 
@@ -82,6 +93,5 @@ class StateHead(nn.Module):
         """Cross-entropy against `shares` (B, T, 14, h, w), nats a token; lets go of the tokens."""
         logits = rearrange(self.linear(self.norm(self.tokens.float())), "b t h w c -> b t c h w")
         self.tokens = None
-        parts = zip(logits.split(SIZES, dim=2), shares.split(SIZES, dim=2), strict=True)
-        return sum(-(share * part.log_softmax(dim=2)).sum(dim=2).mean() for part, share in parts)
+        return state_error(logits, shares).mean()
 

@@ -20,7 +20,6 @@ from cosmos_lab.selection.critic import Critic, CriticConfig
 from cosmos_lab.train import nano
 from cosmos_lab.train.clips import CAPTION_COUNTS, ClipSource, mistakes_of
 from cosmos_lab.train.critic import (
-    BODIES,
     VISIBLE,
     CriticRecipe,
     critic_figures,
@@ -31,7 +30,7 @@ from cosmos_lab.train.critic import (
     shows_mistake,
 )
 from cosmos_lab.train.loop import Plan
-from cosmos_lab.train.meanings import NOBODY, bodies_of
+from cosmos_lab.train.meanings import BODY_KINDS, NOBODY, bodies_of
 from cosmos_lab.train.meanings import SIZES as SIZES_OF_MEANINGS
 from cosmos_lab.train.world_model import Drawn, LatentBank
 from cosmos_lab.worlds.mixture import simulate_many
@@ -55,7 +54,7 @@ def test_a_color_has_nothing_or_one_body_or_several():
         for number, shape in enumerate(SHAPES):
             for count, answer in ((1, 1 + number), (2, 1 + len(SHAPES) + number), (3, 1 + len(SHAPES) + number)):
                 found = bodies_of(scene_of(*[(color, shape)] * count))
-                assert found[place] == answer < BODIES and sum(found) == answer
+                assert found[place] == answer < BODY_KINDS and sum(found) == answer
     mixed = bodies_of(scene_of(("red", "capsule"), ("blue", "sphere"), ("red", "box"), ("red", "cylinder")))
     assert dict(zip(COLORS, mixed)) == dict.fromkeys(COLORS, 0) | {"red": 2 * len(SHAPES), "blue": 1}
 
@@ -171,7 +170,7 @@ def test_heads_ask_for_states_and_bodies_and_are_drawn_alike():
     config = CriticConfig(width=24, num_heads=2)
     first, again = (critic_heads(config, CPU) for _ in range(2))
     sizes = {name: head.weight.shape[0] for name, head in first.items()}
-    assert sizes == {"states": 14, "told": len(COLORS) * BODIES, "shown": len(COLORS) * BODIES}
+    assert sizes == {"states": 14, "told": len(COLORS) * BODY_KINDS, "shown": len(COLORS) * BODY_KINDS}
     for name, head in first.items():
         assert torch.equal(head.weight, again[name].weight) and not head.bias.any()
         assert head.weight.std().item() == pytest.approx(24**-0.5, rel=0.2)
