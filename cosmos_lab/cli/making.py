@@ -146,8 +146,8 @@ def finish(made: "Generation", path: Path, arguments: argparse.Namespace) -> Non
         print(f"{'note':<14}{made.note}")
     settings = made.provenance["settings"]
     if made.odds:
-        best, number = max(made.odds), len(made.odds)
-        print(f"{'critic':<14}{100 * best:.0f} % that it shows the prompt, try {made.odds.index(best) + 1} of {number}")
+        fits, number = 100 * max(made.odds), len(made.odds)
+        print(f"{'critic':<14}{fits:.0f} % that it shows the prompt, try {made.kept} of {number}")
     print(f"{'checks':<14}guardrail {settings['guardrail']}, prompt {settings['refiner']}")
     print(f"{'seconds':<14}" + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in made.timing.items()))
 

@@ -8,7 +8,7 @@ STAGES = ("words", "text", "tokenizer", "world", "critic", "reader", "average", 
 TRAINED = ("text", "tokenizer", "world", "critic", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
 DEFAULTS = {"text": (1.6e-3, 384, 0.998, "muon"), "tokenizer": (1e-3, 8, 0.999, "muon"),
-            "world": (1.2e-3, 64, 0.9995, "muon"), "critic": (2e-3, 256, 0.999, "muon"),
+            "world": (1.2e-3, 64, 0.9995, "muon"), "critic": (2e-3, 256, 0.9995, "muon"),
             "reader": (1e-3, 32, 0.998, "adamw")}
 
 
@@ -114,7 +114,7 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
 
     ranks = join(args.device)
     source = ClipSource(count=args.clips, first_seed=args.first_seed, workers=args.workers, minutes=args.render_minutes,
-                        mixture=_mixture(args), mistakes=args.mistakes)
+                        mixture=_mixture(args), mistakes=args.mistakes, judged=trained == ["critic"])
     # Captions come from scenes that are only drawn: the text encoder alone needs no clips.
     drawn = trained == ["text"]
     # World model and critic learn from latents: they take more clips than a GPU holds pictures of.
@@ -171,7 +171,7 @@ def _recipe(args: argparse.Namespace) -> object:
 def _stage(args: argparse.Namespace, index: int, name: str, source: object, ranks: object) -> object:
     """The stage `name`, the one at `index` of those that are trained."""
     from cosmos_lab.train.loop import Plan
-    from cosmos_lab.train.nano import Stage
+    from cosmos_lab.train.stage import Stage
 
     lr, batch, ema, optimizer = DEFAULTS[name]
     lr, batch = args.lr[index] if args.lr else lr, args.batch[index] if args.batch else batch

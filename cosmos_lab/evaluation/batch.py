@@ -46,6 +46,8 @@ def generate_batch(
     task = "text2world" if num_given == 0 else "video2world"
     options["tries"] = tries if num_given == 0 else None
     settings = resolve(pipe.card, task, prompts[0], num_conditional_frames=num_given, options=options)
+    if settings.tries > 1:
+        pipe.critic()
 
     def make(sample: int, rows: Sequence[int]) -> Tensor:
         made = [

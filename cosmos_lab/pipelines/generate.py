@@ -28,6 +28,7 @@ from cosmos_lab.runtime.graphs import quick
 from cosmos_lab.runtime.loading import load_any
 from cosmos_lab.runtime.matching import check_device
 from cosmos_lab.runtime.official import Lora
+from cosmos_lab.selection.critic import Critic
 from cosmos_lab.selection.tries import best_of_tries
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class Pipeline:
         if num_conditional_frames is None:
             num_conditional_frames = int(task == "text2world" and card.first_frame is not None)
         settings = resolve(card, task, prompt, num_conditional_frames=num_conditional_frames, options=options)
+        if settings.tries > 1:
+            self.critic()
         source = None
         if task in ("image2world", "video2world"):
             if num_conditional_frames == 0:
@@ -184,11 +187,14 @@ class Pipeline:
     def odds(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
         """The critic's odds (B,), 0 to 1, that latents `(B, C, T', h, w)` show their prompts. Raises ValueError where
         the model has no critic."""
-        critic = self.model.critic
-        if critic is None:
-            raise ValueError(f"{self.name} has no critic; generate with tries=1, or load a model that has one")
-        text = self.model.text.encode(list(prompts))
+        critic, text = self.critic(), self.model.text.encode(list(prompts))
         return critic(latents.to(self.device).float() / self.card.sampling.sigma_data, text.to(self.device)).sigmoid()
+
+    def critic(self) -> Critic:
+        """The model's critic. Raises ValueError where it has none."""
+        if self.model.critic is None:
+            raise ValueError(f"{self.name} has no critic; generate with tries=1, or load a model that has one")
+        return self.model.critic
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:

@@ -65,6 +65,11 @@ class Generation:
         return self.provenance["settings"]["prompt"]
 
     @property
+    def kept(self) -> int:
+        """The number of the try that this is, from 1 on: of several the first one with the best odds."""
+        return 1 + self.odds.index(max(self.odds)) if self.odds else 1
+
+    @property
     def is_image(self) -> bool:
         return self.provenance["settings"]["task"] == "text2image"
 
@@ -137,7 +142,7 @@ class Generation:
         shown = ("seed", "guidance", "num_steps", "num_pixel_frames", "num_conditional_frames", "fps", "guardrail",
                  "strength", "image_strength", "source_prompt", "num_draws")  # fmt: skip
         facts = [self.provenance["model"], *(f"{name} {_short(settings[name])}" for name in shown if name in settings)]
-        facts += [f"fits {100 * max(self.odds):.0f} % (try {self.odds.index(max(self.odds)) + 1})"] if self.odds else []
+        facts += [f"fits {100 * max(self.odds):.0f} % (try {self.kept})"] if self.odds else []
         seconds = " · ".join(f"{name} {value:.1f} s" for name, value in self.timing.items())
         caption = html.escape(settings["prompt"])
         return (

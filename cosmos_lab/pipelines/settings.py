@@ -134,10 +134,14 @@ def resolve(card: Card, task: str, prompt: str, *, num_conditional_frames: int, 
 
 def once(options: Options, why: str) -> Options:
     """The options of what is made once. Raises ValueError, saying `why` that is, where more tries are asked for."""
+    _check_once(options, why)
+    return {**options, "tries": 1}
+
+
+def _check_once(options: Options, why: str) -> None:
     asked = options.get("tries")
     if asked is not None and whole_number("tries", asked, least=1, most=MOST_TRIES) > 1:
         raise ValueError(f"{why}: leave tries away")
-    return {**options, "tries": 1}
 
 
 def _tries(card: Card, task: str, given: int, options: Options) -> int:
@@ -152,7 +156,8 @@ def _tries(card: Card, task: str, given: int, options: Options) -> int:
     elif card.sampling.noise != "keyed":
         why = f"the {card.sampling.noise} noise of a seed is a single one"
     if why:
-        return once(options, why)["tries"]
+        _check_once(options, why)
+        return 1
     asked = options.get("tries")
     return whole_number("tries", card.sampling.tries if asked is None else asked, least=1, most=MOST_TRIES)
 

@@ -1,5 +1,6 @@
 """The networks of nano as the stages find them: new, or with the weights that the folder already holds."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -55,6 +56,15 @@ def build_critic(folder: Path, ranks: Ranks) -> Critic:
         critic = Critic(nano_card().critic)
     _fill(critic, folder / CRITIC)
     return critic.to(ranks.device)
+
+
+def trained_critic(folder: Path, ranks: Ranks) -> Critic | None:
+    """The folder's critic, where one lies there that has learned from the folder's text encoder."""
+    record = folder / "critic_training.json"
+    if not (record.is_file() and (folder / CRITIC).is_file()):
+        return None
+    heard = json.loads(record.read_text())["recipe"].get("text_encoder")
+    return build_critic(folder, ranks).eval() if heard == text_encoder_digest(folder) else None
 
 
 def text_encoder_digest(folder: Path) -> str | None:

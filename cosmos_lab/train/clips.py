@@ -5,7 +5,7 @@ Nothing is stored but seeds: the same seeds give the same clips on every machine
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.pool import AsyncResult
@@ -13,26 +13,24 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.text.encoders import T5TextEncoder
-from cosmos_lab.train.meanings import bodies_of, meaning_of
-from cosmos_lab.train.tokenizer import as_video
-from cosmos_lab.train.world_model import LatentBank
-from cosmos_lab.worlds.captions import describe
-from cosmos_lab.worlds.mistakes import mistaken, span
+from cosmos_lab.train.meanings import meaning_of
+from cosmos_lab.worlds.captions import LENGTHS, describe
+from cosmos_lab.worlds.mistakes import JUDGED, MENDED, Kind, mistaken, span
 from cosmos_lab.worlds.mixture import EVEN, Mixture, simulate_many
 from cosmos_lab.worlds.render import Pictures, render
 from cosmos_lab.worlds.scene import Rollout, Scene
+from cosmos_lab.worlds.wrong_words import wrong_captions
 
 # How often a caption of each length is drawn; in a bank each clip has this many of each.
 CAPTION_COUNTS = {"short": 2, "sentence": 3, "dense": 3}
-# The stream of a scene's seed that draws its mistake.
-_MISTAKES = 1
+# How many wrong captions each clip has in a bank, where any are asked for.
+WRONG_CAPTIONS = len(LENGTHS)
+# The streams of a scene's seed that draw its mistake and its wrong captions.
+_MISTAKES, _WRONG_WORDS = 1, 2
 Item = TypeVar("Item")
 
 
@@ -42,7 +40,8 @@ class ClipSource:
 
     With `minutes`, rendering stops that long after the first pictures, and the clips made so far are all there are.
     `mixture` says what they are drawn from. A share `mistakes` of them is rendered once more with a mistake, where
-    there is room for one (`worlds/mistakes.py`).
+    there is room for one (`worlds/mistakes.py`). `judged` are those that a critic learns from: their mistakes are those
+    that a world model makes, and they also get captions with one thing wrong (`worlds/wrong_words.py`).
     """
 
     count: int
@@ -52,6 +51,7 @@ class ClipSource:
     minutes: float = float("inf")
     mixture: Mixture = EVEN
     mistakes: float = 0.0
+    judged: bool = False
 
     def part(self, ranks: Ranks) -> "ClipSource":
         """This rank's share: equally many seeds, none in common with another rank."""
@@ -67,6 +67,7 @@ class Pool:
     `pixels` (N, T, H, W, 3) uint8, `body_index` (N, T, H, W) int8; `captions` holds CAPTION_COUNTS of each clip, and
     `meanings` (captions, questions) what each of them says (`train/meanings.py`). `mistaken`, where there is any, are
     clips with a mistake, without captions, and `mistaken_from` (M,) those of this pool that they come from.
+    `wrong_captions`, where they are asked for, holds WRONG_CAPTIONS of each clip, empty ones if it has none.
     """
 
     pixels: Tensor
@@ -76,15 +77,16 @@ class Pool:
     meanings: Tensor
     mistaken: "Pool | None" = None
     mistaken_from: Tensor | None = None
+    wrong_captions: list[str] | None = None
 
     def first(self, count: int) -> "Pool":
-        """The first `count` clips, without mistakes."""
+        """The first `count` clips, without mistakes and wrong captions."""
         told = count * sum(CAPTION_COUNTS.values())
         return Pool(pixels=self.pixels[:count], body_index=self.body_index[:count], rollouts=self.rollouts[:count],
                     captions=self.captions[:told], meanings=self.meanings[:told])
 
     def joined(self, other: "Pool") -> "Pool":
-        """The clips of both, without mistakes."""
+        """The clips of both, without mistakes and wrong captions."""
         tensors = {name: torch.cat([getattr(self, name), getattr(other, name)])
                    for name in ("pixels", "body_index", "meanings")}
         return Pool(rollouts=self.rollouts + other.rollouts, captions=self.captions + other.captions, **tensors)
@@ -120,6 +122,15 @@ def captions_of(scenes: list[Scene]) -> list[tuple[str, list[int]]]:
     return [(caption.text, meaning_of(scene, caption)) for scene, caption in told]
 
 
+def wrong_captions_of(scenes: list[Scene]) -> list[str]:
+    """WRONG_CAPTIONS of each scene, drawn by its seed: some twice where there are fewer, empty where there is none."""
+    texts = []
+    for scene in scenes:
+        found = wrong_captions(scene, np.random.default_rng([scene.seed, _WRONG_WORDS])) or [""]
+        texts += [found[number % len(found)] for number in range(WRONG_CAPTIONS)]
+    return texts
+
+
 def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: int = 1024) -> Iterator[Pool]:
     """This rank's share of a source in pools of about `size` clips, one by one, so that never all have to lie there.
 
@@ -129,41 +140,47 @@ def render_parts(source: ClipSource, ranks: Ranks, progress: bool = True, size: 
     seeds = range(source.first_seed, source.first_seed + source.count)
     bar = tqdm(total=source.count, desc="rendering", disable=not (progress and ranks.first), mininterval=5)
     made, begun, over = [], None, False
-    # Captions take a third of the time of simulation, hence a third of the processes.
+    # To tell clips takes less time than to simulate them, and no one waits for it before a pool is full.
     with multiprocessing.get_context("spawn").Pool(max(1, source.workers // 3)) as tellers:
         simulated = simulate_many(seeds, split=source.split, workers=source.workers, mixture=source.mixture)
         for batch in alike(simulated, size=_at_once(device)):
-            told = tellers.apply_async(captions_of, ([rollout.scene for rollout in batch],))
-            made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told))
+            scenes = [rollout.scene for rollout in batch]
+            told = tellers.apply_async(captions_of, (scenes,))
+            wrong = tellers.apply_async(wrong_captions_of, (scenes,)) if source.judged else None
+            made.append((batch, render(batch, device=device, compile=device.type == "cuda"), told, wrong))
             bar.update(len(batch))
             # Before the first pictures are done, processes start, the first scenes are simulated, kernels are compiled.
             begun = begun or time.monotonic()
             over = time.monotonic() - begun > 60 * source.minutes
-            if over or sum(len(batch) for batch, _, _ in made) >= size:
+            if over or sum(len(batch) for batch, *_ in made) >= size:
                 part, made = _pooled(made), []
-                yield _with_mistakes(part, source.mistakes)
+                yield _with_mistakes(part, source)
                 del part
             if over:
                 break
         if made:
-            yield _with_mistakes(_pooled(made), source.mistakes)
+            yield _with_mistakes(_pooled(made), source)
     bar.close()
 
 
-def _pooled(made: list[tuple[list[Rollout], Pictures, AsyncResult]]) -> Pool:
+def _pooled(made: list[tuple[list[Rollout], Pictures, AsyncResult, AsyncResult | None]]) -> Pool:
     """What was simulated, rendered and told, batch by batch, as one pool; waits for the tellers."""
-    captions, meanings = zip(*(pair for _, _, told in made for pair in told.get()))
-    rollouts, shown = [rollout for batch, _, _ in made for rollout in batch], [shown for _, shown, _ in made]
+    batches, shown, told, wrong = zip(*made)
+    captions, meanings = zip(*(pair for pairs in told for pair in pairs.get()))
+    rollouts = [rollout for batch in batches for rollout in batch]
+    mistold = None if None in wrong else [text for texts in wrong for text in texts.get()]
     pixels = torch.cat([pictures.pixels for pictures in shown])
     return Pool(pixels=pixels, body_index=torch.cat([pictures.body_index for pictures in shown]), rollouts=rollouts,
-                captions=list(captions), meanings=torch.tensor(meanings, dtype=torch.int8, device=pixels.device))
+                captions=list(captions), meanings=torch.tensor(meanings, dtype=torch.int8, device=pixels.device),
+                wrong_captions=mistold)  # fmt: skip
 
 
-def _with_mistakes(pool: Pool, share: float) -> Pool:
+def _with_mistakes(pool: Pool, source: ClipSource) -> Pool:
     """The pool, and a share of its clips once more with a mistake."""
-    if not share:
+    if not source.mistakes:
         return pool
-    found, device = mistakes_of(pool.rollouts, share), pool.pixels.device
+    odds = JUDGED if source.judged else MENDED
+    found, device = mistakes_of(pool.rollouts, source.mistakes, odds), pool.pixels.device
     places = sorted(found, key=lambda place: _kind(found[place][0]))
     pixels, index = pool.pixels[places], pool.body_index[places]
     for rows in batched(range(len(places)), _at_once(device)):
@@ -177,25 +194,27 @@ def _with_mistakes(pool: Pool, share: float) -> Pool:
     return replace(pool, mistaken=wrong, mistaken_from=torch.tensor(places, dtype=torch.int64, device=device))
 
 
-def mistakes_of(rollouts: Sequence[Rollout], share: float) -> dict[int, tuple[Rollout, slice]]:
+def mistakes_of(
+    rollouts: Sequence[Rollout], share: float, odds: Mapping[Kind, float]
+) -> dict[int, tuple[Rollout, slice]]:
     """A share of clips with a mistake, by place, and the pixel frames that show it; drawn by their scenes' seeds."""
     wrong = {}
     for place, rollout in enumerate(rollouts):
         rng = np.random.default_rng([rollout.scene.seed, _MISTAKES])
-        found = mistaken(rollout, rng) if rng.random() < share else None
+        found = mistaken(rollout, rng, odds) if rng.random() < share else None
         if found is not None:
             wrong[place] = found, span(len(found.position), rng)
     return wrong
 
 
 def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool:
-    """This rank's share of a source in one pool, without mistakes."""
+    """This rank's share of a source in one pool, without mistakes and wrong captions."""
     count, device = source.part(ranks).count, ranks.device
     # Room for all at once: to join the parts in the end would take twice as much.
     pixels = torch.empty(count, 33, 112, 192, 3, dtype=torch.uint8, device=device)
     body_index = torch.empty(count, 33, 112, 192, dtype=torch.int8, device=device)
     rollouts, captions, meanings = [], [], []
-    for part in render_parts(replace(source, mistakes=0.0), ranks, progress):
+    for part in render_parts(replace(source, mistakes=0.0, judged=False), ranks, progress):
         place = slice(len(rollouts), len(rollouts) + len(part.rollouts))
         pixels[place], body_index[place] = part.pixels, part.body_index
         rollouts += part.rollouts
@@ -204,37 +223,3 @@ def render_pool(source: ClipSource, ranks: Ranks, progress: bool = True) -> Pool
         del part
     return Pool(pixels=pixels[: len(rollouts)], body_index=body_index[: len(rollouts)], rollouts=rollouts,
                 captions=captions, meanings=torch.cat(meanings))
-
-
-@torch.no_grad()
-def encoded(pixels: Tensor, vae: WaveletVAE, batch: int) -> Tensor:
-    """Normalised latents (N, C, T', h, w) of clips (N, T, H, W, 3), in float16."""
-    with torch.autocast(pixels.device.type, dtype=torch.bfloat16):
-        latents = [vae.encode(as_video(part)).half() for part in pixels.split(batch)]
-    # Outside: autocast has no rule for joining float16 on a CPU.
-    return torch.cat(latents)
-
-
-@torch.no_grad()
-def latent_bank(pool: Pool, vae: WaveletVAE, text: T5TextEncoder, batch: int = 16) -> LatentBank:
-    """A pool as normalised latents and caption tokens, on the pool's device."""
-    device, latents, wrong = pool.pixels.device, encoded(pool.pixels, vae, batch), None
-    if pool.mistaken is not None:
-        wrong = latents.clone()
-        if len(pool.mistaken_from):
-            wrong[pool.mistaken_from] = encoded(pool.mistaken.pixels, vae, batch)
-    ids = text.tokenize(pool.captions).ids.to(device=device, dtype=torch.int16)
-    tokens, meanings = (rearrange(rows, "(clips captions) n -> clips captions n", clips=len(latents))
-                        for rows in (ids, pool.meanings))
-    later = torch.tensor([rollout.start > 0 for rollout in pool.rollouts], device=device)
-    return LatentBank(latents=latents, tokens=tokens, meanings=meanings, later=later, mistaken=wrong,
-                      bodies=_bodies(pool).to(device))
-
-
-def _bodies(pool: Pool) -> Tensor:
-    """What has each color in every clip and in its mistake, (N, 2, colors); the same twice where it has none."""
-    told = torch.tensor([[bodies_of(rollout.scene)] * 2 for rollout in pool.rollouts], dtype=torch.int8)
-    if pool.mistaken is not None:
-        for row, rollout in zip(pool.mistaken_from.tolist(), pool.mistaken.rollouts, strict=True):
-            told[row, 1] = torch.tensor(bodies_of(rollout.scene), dtype=torch.int8)
-    return told

@@ -1,12 +1,14 @@
 """Trains nano's critic: which clips show what a caption says, and which show a mistake?
 
 Right is a clip with its own caption; wrong is the clip with its mistake (`worlds/mistakes.py`), where its caption names
-what is wrong or names every object, and now and then a clip under the caption of another one. Generated latents are
-smoother than encoded ones, so a share of the clips is seen as the world model draws them again from some noise, without
-a prompt. It never sees withheld combinations, nor what the ruler reads.
+what is wrong or names every object, now and then a clip under the caption of another one, and the clip under a caption
+in which one thing is wrong (`worlds/wrong_words.py`). Generated latents look otherwise than encoded ones, so a share of
+the clips is seen as the world model draws them again from some noise, without a prompt (`train/redrawn.py`), and some
+pairs are of clips that it has made from right and wrong captions (`train/imagined.py`). The critic never sees withheld
+combinations, nor what the ruler reads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -15,33 +17,39 @@ from torch import Tensor, nn
 from cosmos_lab.selection.critic import Critic, CriticConfig
 from cosmos_lab.train.capture import Captured, StepFunction
 from cosmos_lab.train.clips import CAPTION_COUNTS
+from cosmos_lab.train.imagined import Imagined
 from cosmos_lab.train.loop import LossFunction
 from cosmos_lab.train.meanings import BODIES, BODY_KINDS, NOBODY
+from cosmos_lab.train.mistakes import shows_mistake
 from cosmos_lab.train.states import SIZES, drawn_map, state_error
 from cosmos_lab.train.world_model import Drawn, LatentBank
 from cosmos_lab.worlds.scene import COLORS
-
-# From this difference in a normalised latent on, a mistake can be seen.
-VISIBLE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriticRecipe:
     """What the critic learns from.
 
-    `wrong` of the clips that have a mistake show it, `foreign` of all have another clip's caption. `redrawn` are seen
-    as the world model draws them from sigma, log-uniform in `sigmas`; to all is added up to `noise` of white noise.
+    `wrong` of the clips that have a mistake show it, `foreign` of the others have another clip's caption, and
+    `wrong_words` of those that are left, but for pictures, a caption with one thing wrong. `redrawn` of all are seen as
+    the world model draws them from sigma, log-uniform in `sigmas`; to all is added up to `noise` of white noise.
+    `imagined` of the pairs of a step, but for steps of pictures, are of clips that the world model has made of `scenes`
+    on each GPU; where a critic is trained further, of those to which it gave odds of `trusted` or more.
     With weight `state_weight` the clip's tokens after `state_depth` layers also say what stands where
     (`train/states.py`), with `body_weight` the verdict's token after `body_depth` layers says what has each color, in
     the words and in the clip: a verdict is a comparison, and is not learned before there is something to compare.
     Every `short_every`-th step is of pictures.
     """
 
-    wrong: float = 0.65
+    wrong: float = 0.55
     foreign: float = 0.12
-    redrawn: float = 0.3
-    sigmas: tuple[float, float] = (0.1, 1.0)
+    wrong_words: float = 0.25
+    redrawn: float = 0.5
+    sigmas: tuple[float, float] = (0.2, 2.0)
     noise: float = 0.3
+    imagined: float = 0.15
+    scenes: int = 3000
+    trusted: float = 0.9
     state_weight: float = 0.3
     state_depth: int = 2
     body_weight: float = 0.5
@@ -53,7 +61,7 @@ class CriticRecipe:
 class Pairs:
     """B clips and captions for a verdict: latents and tokens, `right` 1 where they belong together. `clean` is 1 where
     no mistake is shown: there `states` (B, T, 14, h, w) holds. `told`, `shown` (B, colors): what has each color in the
-    words, if these name all (`names_all`), and in the clip."""
+    words and in the clip, where `told_known`, `shown_known` (B,) are 1."""
 
     latents: Tensor
     tokens: Tensor
@@ -61,8 +69,9 @@ class Pairs:
     clean: Tensor
     states: Tensor
     told: Tensor
-    names_all: Tensor
+    told_known: Tensor
     shown: Tensor
+    shown_known: Tensor
 
 
 def critic_heads(config: CriticConfig, device: torch.device, seed: int = 0) -> dict[str, nn.Module]:
@@ -73,24 +82,30 @@ def critic_heads(config: CriticConfig, device: torch.device, seed: int = 0) -> d
 
 
 def critic_loss(
-    modules: nn.ModuleDict, bank: LatentBank, dit: nn.Module, text: nn.Module, batch: int,
-    recipe: CriticRecipe = CriticRecipe(),
+    modules: nn.ModuleDict, bank: LatentBank, text: nn.Module, batch: int, recipe: CriticRecipe = CriticRecipe(),
+    imagined: Imagined | None = None,
 ) -> LossFunction:  # fmt: skip
-    """The loss over a bank of clips with mistakes; `modules` holds "critic" and its `critic_heads`.
+    """The loss over a bank of clips with mistakes, and over `imagined` ones; `modules` holds "critic" and its
+    `critic_heads`.
 
     Binary cross-entropy of the verdict, and cross-entropy of what the heads are asked.
     """
     captured = Captured(_measured(modules, recipe), modules)
+    some = round(recipe.imagined * batch) if imagined is not None and len(imagined.latents) else 0
 
     def loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict]:
         length = 1 if step % recipe.short_every == 0 else None
-        drawn = bank.draw(batch, generator, beginnings=True)
-        pairs = draw_pairs(drawn, length, recipe, generator)
+        # Wrong words may be of what a picture does not show.
+        added = some if length is None else 0
+        pairs = draw_pairs(bank.draw(batch - added, generator, beginnings=True), length, recipe, generator)
+        if added:
+            pairs = with_imagined(pairs, *imagined.draw(added, generator))
         with torch.no_grad(), torch.autocast(pairs.latents.device.type, dtype=torch.bfloat16):
             vectors = text(pairs.tokens, pairs.tokens != 0)
-            latents = seen_again(dit, pairs.latents, recipe, generator).float()
+        latents = noised(pairs.latents, recipe.noise, generator)
         states = pairs.states.index_select(1, modules["critic"].looked_at(latents.shape[2], latents.device))
-        return captured(latents, vectors, pairs.right, pairs.clean, states, pairs.told, pairs.names_all, pairs.shown)
+        asked = (pairs.told, pairs.told_known, pairs.shown, pairs.shown_known)
+        return captured(latents, vectors, pairs.right, pairs.clean, states, *asked)
 
     return loss
 
@@ -100,7 +115,7 @@ def _measured(modules: nn.ModuleDict, recipe: CriticRecipe) -> StepFunction:
 
     def measure(
         latents: Tensor, vectors: Tensor, right: Tensor, clean: Tensor, states: Tensor, told: Tensor,
-        names_all: Tensor, shown: Tensor,
+        told_known: Tensor, shown: Tensor, shown_known: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
         critic = modules["critic"]
         with torch.autocast(latents.device.type, dtype=torch.bfloat16):
@@ -112,7 +127,8 @@ def _measured(modules: nn.ModuleDict, recipe: CriticRecipe) -> StepFunction:
             logits = critic.verdict_of(critic.further(tokens, recipe.body_depth))
         verdict = F.binary_cross_entropy_with_logits(logits.float(), right)
         state = (state_error(placed.float().movedim(-1, 2), states) * clean).mean()
-        bodies = (_body_error(heard.float(), told) * names_all).mean() + _body_error(looked.float(), shown).mean()
+        heard, looked = _body_error(heard.float(), told), _body_error(looked.float(), shown)
+        bodies = (heard * told_known + looked * shown_known).mean()
         parts = {"verdict": verdict.detach(), "state": state.detach(), "bodies": bodies.detach()}
         return verdict + recipe.state_weight * state + recipe.body_weight * bodies, parts
 
@@ -120,22 +136,52 @@ def _measured(modules: nn.ModuleDict, recipe: CriticRecipe) -> StepFunction:
 
 
 def draw_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generator: torch.Generator) -> Pairs:
-    """Which of drawn clips show their mistake, or have another one's caption; all cut to `length` latent frames."""
+    """Which of drawn clips show their mistake, or have another one's caption or a wrong one; all cut to `length` latent
+    frames."""
     latents, wrong = drawn.latents[:, :, :length], drawn.mistaken[:, :, :length].float()
-    odds = torch.rand(2, len(latents), generator=generator, device=latents.device)
+    odds = torch.rand(3, len(latents), generator=generator, device=latents.device)
     names_all = drawn.which >= CAPTION_COUNTS["short"]
     mistaken = (odds[0] < recipe.wrong) & contradicts(drawn, names_all) & shows_mistake(latents, wrong)
     foreign = (odds[1] < recipe.foreign) & ~mistaken
+    wrong_words = wrong_words_of(drawn, length)
+    misworded = (odds[2] < recipe.wrong_words) & ~mistaken & ~foreign & wrong_words.any(dim=1)
+    tokens = torch.where(foreign[:, None], drawn.tokens.roll(1, dims=0), drawn.tokens)
     own, changed = drawn.bodies.long().unbind(dim=1)
     return Pairs(
         latents=torch.where(mistaken[:, None, None, None, None], wrong, latents),
-        tokens=torch.where(foreign[:, None], drawn.tokens.roll(1, dims=0), drawn.tokens),
-        right=(~mistaken & ~foreign).float(), clean=(~mistaken).float(),
+        tokens=torch.where(misworded[:, None], wrong_words, tokens),
+        right=(~mistaken & ~foreign & ~misworded).float(), clean=(~mistaken).float(),
         states=drawn.states[:, : latents.shape[2]].float(),
         told=torch.where(foreign[:, None], own.roll(1, dims=0), own),
-        names_all=torch.where(foreign, names_all.roll(1, dims=0), names_all).float(),
-        shown=torch.where(mistaken[:, None], changed, own),
+        told_known=(torch.where(foreign, names_all.roll(1, dims=0), names_all) & ~misworded).float(),
+        shown=torch.where(mistaken[:, None], changed, own), shown_known=torch.ones_like(odds[0]),
     )  # fmt: skip
+
+
+def with_imagined(pairs: Pairs, latents: Tensor, tokens: Tensor, right: Tensor) -> Pairs:
+    """Pairs and, after them, those of imagined clips, of which nothing is known but whether they belong together."""
+    count = len(right)
+    added = Pairs(latents=latents, tokens=tokens, right=right, **{
+        part.name: getattr(pairs, part.name).new_zeros(count, *getattr(pairs, part.name).shape[1:])
+        for part in fields(Pairs) if part.name not in ("latents", "tokens", "right")
+    })  # fmt: skip
+    return Pairs(**{
+        part.name: torch.cat([getattr(pairs, part.name), getattr(added, part.name)]) for part in fields(Pairs)
+    })  # fmt: skip
+
+
+def wrong_words_of(drawn: Drawn, length: int | None) -> Tensor:
+    """The wrong caption of each clip of `length` latent frames, (B, tokens), all 0 where there is none."""
+    # A picture does not show what the camera does, which is what may be told wrongly.
+    if drawn.wrong_tokens is None or length == 1:
+        return torch.zeros_like(drawn.tokens)
+    return drawn.wrong_tokens
+
+
+def noised(latents: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Clips with white noise of a standard deviation between 0 and `most`, each of its own."""
+    share = torch.rand(len(latents), 1, 1, 1, 1, generator=generator, device=latents.device)
+    return latents + most * share * torch.randn(latents.shape, generator=generator, device=latents.device)
 
 
 def contradicts(drawn: Drawn, names_all: Tensor) -> Tensor:
@@ -144,26 +190,6 @@ def contradicts(drawn: Drawn, names_all: Tensor) -> Tensor:
     changed = drawn.bodies[:, 0] != drawn.bodies[:, 1]
     named = drawn.meanings[:, BODIES] != NOBODY
     return (changed & (named | names_all[:, None])).any(dim=1)
-
-
-def shows_mistake(latents: Tensor, wrong: Tensor) -> Tensor:
-    """Whether a clip's mistake can be seen in it, (B,)."""
-    return (latents - wrong).abs().flatten(1).amax(dim=1) > VISIBLE
-
-
-def seen_again(dit: nn.Module, latents: Tensor, recipe: CriticRecipe, generator: torch.Generator) -> Tensor:
-    """Some clips as the model draws them from a little noise without a prompt, all of them with a trace of noise."""
-    count, device = len(latents), latents.device
-    some = int(recipe.redrawn * count)
-    draws = torch.rand(2, count, 1, 1, 1, 1, generator=generator, device=device)
-    noise = torch.randn(2, *latents.shape, generator=generator, device=device)
-    low, high = recipe.sigmas
-    sigma = low * (high / low) ** draws[0, :some]
-    t = sigma / (1 + sigma)
-    seen = (1 - t) * latents[:some] + t * noise[0, :some]
-    silence = torch.zeros(some, 1, dit.config.text_width, device=device)
-    redrawn = seen - t * dit(seen, t.flatten(), silence).float()
-    return torch.cat([redrawn, latents[some:]]) + recipe.noise * draws[1] * noise[1]
 
 
 @torch.no_grad()

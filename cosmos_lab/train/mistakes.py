@@ -11,6 +11,8 @@ from torch import Tensor
 
 # The largest share of a mistake that is shown: all of it, and nothing would tell which of two alike is the right one.
 MOST = 0.9
+# From this difference in a normalised latent on, a mistake can be seen.
+VISIBLE = 0.5
 
 
 def traced(latents: Tensor, mistaken: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
@@ -23,3 +25,13 @@ def traced(latents: Tensor, mistaken: Tensor, t: Tensor, generator: torch.Genera
     drawn = torch.rand(t.shape, generator=generator, device=t.device)
     share = MOST * (2 * drawn - 1).clamp(min=0) * (t / (1 - t)).clamp(max=1)
     return latents + share[:, None, None, None, None] * (mistaken - latents)
+
+
+def shows_mistake(latents: Tensor, mistaken: Tensor) -> Tensor:
+    """Whether a clip's mistake can be seen in it, (B,), for clips (B, C, T, h, w) without and with it."""
+    return differs(latents, mistaken).any(dim=1)
+
+
+def differs(latents: Tensor, mistaken: Tensor) -> Tensor:
+    """In which latent frames a mistake can be seen, (B, T)."""
+    return (latents.float() - mistaken.float()).abs().amax(dim=(1, 3, 4)) > VISIBLE

@@ -4,7 +4,7 @@
     text       captions -> text_encoder.safetensors, meanings.safetensors
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
-    critic     encoded clips, captions and mistakes -> critic.safetensors
+    critic     encoded clips, captions and mistakes, and clips that dit.safetensors makes -> critic.safetensors
     reader     rendered clips and reconstructions -> reader.safetensors
     average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them (`average.py`)
     export     all of these -> the model folder that `lab.load` reads (`export.py`)
@@ -13,35 +13,32 @@ Each trained stage starts from the weights that the folder already holds, goes o
 interrupted, and leaves the running average of its weights.
 """
 
-import platform
-import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from cosmos_lab.files import write_json
 from cosmos_lab.nn.block import Block
-from cosmos_lab.nn.wavelet_vae import ResBlock, WaveletVAE
-from cosmos_lab.runtime.checkpoints import CRITIC, save_weights
+from cosmos_lab.nn.wavelet_vae import ResBlock
+from cosmos_lab.runtime.checkpoints import save_weights
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.text.encoders import T5TextEncoder, train_tokenizer
+from cosmos_lab.text.encoders import train_tokenizer
+from cosmos_lab.train.banks import latent_bank, world_bank
 from cosmos_lab.train.building import (
     TEXT_ENCODER,
-    build_critic,
     build_dit,
     build_meanings,
     build_text,
     build_vae,
-    text_encoder_digest,
 )
-from cosmos_lab.train.clips import ClipSource, Pool, latent_bank, render_pool
-from cosmos_lab.train.critic import CriticRecipe, critic_figures, critic_heads, critic_loss
-from cosmos_lab.train.loop import Plan, Training, train
+from cosmos_lab.train.clips import ClipSource, Pool, render_pool
+from cosmos_lab.train.judging import train_critic_stage
+from cosmos_lab.train.loop import train
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
-from cosmos_lab.train.states import StateHead, object_bank, state_bank
+from cosmos_lab.train.stage import Stage
+from cosmos_lab.train.states import StateHead
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.train.tokenizer import (
     compile_blocks,
@@ -50,46 +47,12 @@ from cosmos_lab.train.tokenizer import (
     tokenizer_loss,
     uncompiled,
 )
-from cosmos_lab.train.world_model import LatentBank, WorldRecipe, caption_shuffle_ratio, world_loss
+from cosmos_lab.train.world_model import WorldRecipe, caption_shuffle_ratio, world_loss
 from cosmos_lab.worlds.captions import corpus
 
 # Seeds that no training clip uses: the held-out clips of every stage.
 HELD_OUT_SEED = 900_000_000
 TOLD_HELD_OUT = 250
-# How many of the critic's own clips it does not learn from, but is measured on.
-CRITIC_CLIPS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Where a stage reads and writes, on how many clips it trains, and how long; `world` but for its batch, and the
-    fields after it, are what single stages are asked for."""
-
-    folder: Path
-    source: ClipSource
-    plan: Plan
-    ranks: Ranks
-    batch: int
-    compile: bool = True
-    world: WorldRecipe = WorldRecipe()
-    latent_noise: float = 0.1
-    ssim_weight: float = 0.3
-    keep_latents: bool = False
-    reader_clips: int = ReaderRecipe.clips
-
-    @property
-    def runs(self) -> Path:
-        """Log and resumable state."""
-        return self.folder / "runs"
-
-    def describe(self, name: str, figures: dict[str, float], recipe: dict[str, object] | None = None) -> None:
-        """Writes `NAME.json`: plan, clips, what else was asked, hardware, wall-clock, figures of a finished stage."""
-        device = self.ranks.device
-        hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
-        notes = {"plan": asdict(self.plan), "source": asdict(self.source), "batch": self.batch * self.ranks.size,
-                 "hardware": f"{self.ranks.size} x {hardware}", "torch": torch.__version__, "figures": figures,
-                 "finished": time.strftime("%Y-%m-%d"), **({"recipe": recipe} if recipe else {})}
-        write_json(self.folder / f"{name}.json", _finite(notes))
 
 
 def train_words(folder: Path, captions: int = 12_000, seed: int = 0, vocab_size: int = 2048) -> None:
@@ -130,7 +93,7 @@ def train_text_stage(stage: Stage) -> dict[str, float]:
     source = stage.source.part(stage.ranks)
     seeds = range(source.first_seed, source.first_seed + source.count)
     bank = caption_bank(text, seeds, split=source.split, workers=source.workers)
-    training = _training(modules, stage, "text")
+    training = stage.training(modules, "text")
     train(training, meaning_loss(modules, bank, stage.batch), stage.runs / "text")
     training.swap_average()
     figures = {}
@@ -156,7 +119,7 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
         vae.quant_conv.requires_grad_(False)
     if stage.compile:
         compile_blocks(vae, (ResBlock,))
-    training = _training(nn.ModuleDict({"vae": vae}), stage, "tokenizer")
+    training = stage.training(nn.ModuleDict({"vae": vae}), "tokenizer")
     loss = tokenizer_loss(vae, pool.pixels, stage.batch, stage.latent_noise, stage.ssim_weight)
     train(training, loss, stage.runs / "tokenizer")
     training.swap_average()
@@ -173,21 +136,6 @@ def train_tokenizer_stage(stage: Stage, pool: Pool, held_out: Pool) -> dict[str,
     return figures
 
 
-def world_bank(
-    pools: Iterable[Pool], vae: WaveletVAE, text: T5TextEncoder, *, states: bool = False, objects: bool = False
-) -> LatentBank:
-    """Clips as world model and critic learn them: latents, tokens, and, if asked for, what stands where."""
-    banks = []
-    for pool in pools:
-        banks.append(replace(
-            latent_bank(pool, vae, text), states=state_bank(pool) if states else None,
-            objects=object_bank(pool) if objects else None,
-        ))  # fmt: skip
-        # Before the next one is made, which takes as much memory again.
-        del pool
-    return LatentBank.joined(banks)
-
-
 def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recipe: WorldRecipe) -> dict[str, float]:
     """Trains transformer and text encoder together; validates on clips whose seeds training never sees."""
     vae, text = build_vae(stage.folder, stage.ranks), build_text(stage.folder, stage.ranks)
@@ -201,7 +149,7 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
         modules["meanings"] = build_meanings(stage.folder, text)
     if stage.compile:
         compile_blocks(dit, (Block,))
-    training = _training(modules, stage, "world")
+    training = stage.training(modules, "world")
 
     def validate() -> dict[str, float]:
         with uncompiled():
@@ -221,35 +169,6 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
     return figures
 
 
-def train_critic_stage(stage: Stage, pools: Iterable[Pool]) -> dict[str, float]:
-    """Trains the critic on the folder's transformer and text encoder, which stay as they are; it is measured on clips
-    that it does not learn from."""
-    vae, text, dit = (build(stage.folder, stage.ranks) for build in (build_vae, build_text, build_dit))
-    bank = world_bank(pools, vae, text, states=True)
-    # Clips lie there sorted by what is alike about them.
-    order = torch.randperm(len(bank.latents), generator=torch.Generator().manual_seed(stage.plan.seed))
-    apart = min(CRITIC_CLIPS, len(order) // 4)
-    held_out, bank = bank.part(order[:apart]), bank.part(order[apart:])
-    critic, recipe = build_critic(stage.folder, stage.ranks), CriticRecipe()
-    modules = nn.ModuleDict({"critic": critic, **critic_heads(critic.config, stage.ranks.device)})
-    training = _training(modules, stage, "critic")
-
-    def validate() -> dict[str, float]:
-        return critic_figures(critic, held_out, text)
-
-    loss = critic_loss(modules, bank, dit.requires_grad_(False), text.requires_grad_(False), stage.batch, recipe)
-    train(training, loss, stage.runs / "critic", observe=validate)
-    training.swap_average()
-    # All ranks are asked: they have rendered different numbers of clips.
-    figures, clips = validate(), sum(stage.ranks.gather([len(bank.latents)]))
-    if stage.ranks.first:
-        save_weights(stage.folder / CRITIC, critic, dtype=torch.float16)
-        asked = {**asdict(recipe), "text_encoder": text_encoder_digest(stage.folder)}
-        stage.describe("critic_training", {**figures, "steps": training.step, "clips": clips}, asked)
-    stage.ranks.barrier()
-    return figures
-
-
 def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[str, float]:
     """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
     vae = build_vae(stage.folder, stage.ranks)
@@ -261,18 +180,3 @@ def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[s
         save_weights(weights, reader, dtype=torch.float16)
         stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
     return figures
-
-
-def _finite(value: object) -> object:
-    """JSON has no infinity: an unlimited number becomes null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if value == float("inf") else value
-
-
-def _training(modules: nn.ModuleDict, stage: Stage, name: str) -> Training:
-    training = Training(modules, stage.plan, stage.ranks)
-    state = stage.runs / name / "state.pt"
-    if state.is_file():
-        training.resume(state)
-    return training

@@ -79,7 +79,8 @@ class LatentBank:
     (N, T, h / 2, w / 2) bool: which tokens objects touch, with a mistake or without. `later` (N,) bool: which clips
     begin in mid-motion. `mistaken`, as `latents`: each clip with a mistake, or as it is where it has none
     (`train/mistakes.py`). `bodies` (N, 2, colors) int8: what has each color in the clip and in its mistake
-    (`train/critic.py`).
+    (`train/critic.py`). `wrong_tokens` (N, wrong captions, length): captions with one thing wrong, all 0 where a clip
+    has none.
     """
 
     latents: Tensor
@@ -90,6 +91,7 @@ class LatentBank:
     later: Tensor | None = None
     mistaken: Tensor | None = None
     bodies: Tensor | None = None
+    wrong_tokens: Tensor | None = None
 
     def part(self, rows: Tensor) -> "LatentBank":
         """The clips of these numbers."""
@@ -114,8 +116,16 @@ class LatentBank:
         parts = {name: None if part is None else part[chosen] for name, part in parts.items()}
         return Drawn(
             latents=self.latents[chosen].float(), tokens=self.tokens[chosen, which].long(), which=which,
-            meanings=None if self.meanings is None else self.meanings[chosen, which], **parts,
+            meanings=None if self.meanings is None else self.meanings[chosen, which],
+            wrong_tokens=self._wrong_words(chosen, generator), **parts,
         )  # fmt: skip
+
+    def _wrong_words(self, chosen: Tensor, generator: torch.Generator) -> Tensor | None:
+        """One wrong caption of each of these clips."""
+        if self.wrong_tokens is None:
+            return None
+        which = torch.randint(self.wrong_tokens.shape[1], chosen.shape, generator=generator, device=chosen.device)
+        return self.wrong_tokens[chosen, which].long()
 
     @cached_property
     def _beginning(self) -> Tensor | None:
@@ -130,7 +140,7 @@ class LatentBank:
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """What a step trains on: B clips of a bank, one caption of each, the one numbered `which` (B,); `later` (B,) bool;
-    `mistaken` and `bodies` as in a bank."""
+    `mistaken` and `bodies` as in a bank, and one of its `wrong_tokens` (B, length)."""
 
     latents: Tensor
     tokens: Tensor
@@ -141,6 +151,7 @@ class Drawn:
     later: Tensor | None
     mistaken: Tensor | None
     bodies: Tensor | None
+    wrong_tokens: Tensor | None = None
 
 
 def draw_time(recipe: WorldRecipe, count: int, generator: torch.Generator) -> Tensor:

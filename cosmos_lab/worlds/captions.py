@@ -215,8 +215,8 @@ def side_of(scene: Scene, name: str) -> tuple[str, float]:
     return side, depth[0, 0] - scene.initial["view"]["distance"]
 
 
-def _place(scene: Scene, name: str) -> str:
-    """`side_of` as a phrase."""
+def place_words(scene: Scene, name: str) -> str:
+    """The grammar of a phrase that says `side_of`."""
     side, near = side_of(scene, name)
     if side == "center":
         return "[near the center of the frame|in the middle of the frame|close to the center|around the middle]"
@@ -229,16 +229,16 @@ def _cast(scene: Scene, teller: _Teller) -> list[str]:
     sentences = []
     hung = scene.family == "pendulum"
     for name in teller.actors:
-        place = "" if hung else teller.say(_place(scene, name))
+        place = "" if hung else teller.say(place_words(scene, name))
         begin = teller.say(words.BEGINNING[scene.family])
         sentences.append(teller.fill(f"{teller.named(name)} {begin} {place}"))
     if teller.group:
         first = teller.group["names"][0]
         waits = teller.say("[<stands|stand>|<waits|wait>]", plural=teller.group["kind"] == "dominoes")
-        sentences.append(f"{teller.crowd()} {waits} {teller.say(_place(scene, first))}")
+        sentences.append(f"{teller.crowd()} {waits} {teller.say(place_words(scene, first))}")
     stands = "[stands|rests|sits|is placed]"
     for name in teller.struck + teller.resting:
-        sentences.append(teller.say(f"{teller.named(name)} {stands} {_place(scene, name)}"))
+        sentences.append(teller.say(f"{teller.named(name)} {stands} {place_words(scene, name)}"))
     return sentences
 
 

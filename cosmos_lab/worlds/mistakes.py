@@ -1,10 +1,10 @@
 """Clips that show one thing wrong: an object that is there twice, is missing, or has another color or shape.
 
 Each is the rollout of a simulation with that one thing changed: the two clips differ in it, in its shadow, and in what
-it hides. They teach a model to mend mistakes (`train/mistakes.py`).
+it hides. They teach a model to mend mistakes (`train/mistakes.py`), and a critic to see them (`train/critic.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,16 +17,17 @@ TWIN = "twin"
 TRIES = 30
 ALL_ALONG = 0.55  # the share of mistakes that show in all pixel frames
 COMPANIONS = 0.5  # the share of twins of what moves that move as well
+Kind = Callable[[Rollout, np.random.Generator], Rollout | None]
 
 
-def mistaken(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
-    """The same clip with one mistake, or None where there is none to make.
+def mistaken(rollout: Rollout, rng: np.random.Generator, odds: Mapping[Kind, float]) -> Rollout | None:
+    """The same clip with one mistake, drawn by `odds`, such as MENDED; None where there is none to make.
 
     Its scene is that of no simulation: it serves for pictures, not for captions. It never shows a combination that is
     withheld from training.
     """
-    kinds, odds = zip(*ODDS.items())
-    for kind in rng.choice(len(kinds), size=len(kinds), replace=False, p=odds):
+    kinds, shares = zip(*odds.items())
+    for kind in rng.choice(len(kinds), size=len(kinds), replace=False, p=shares):
         wrong = kinds[kind](rollout, rng)
         if wrong is not None and not is_withheld(wrong.scene):
             return wrong
@@ -48,12 +49,14 @@ def twice(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     like = _one_of(_single(rollout), rng)
     if like is None:
         return None
-    makes = _companion if not lies_still(rollout, like.name) and rng.random() < COMPANIONS else _resting
-    for _ in range(TRIES):
-        wrong = makes(rollout, like, np.array([rng.uniform(*ROOM_X), rng.uniform(*ROOM_Y)]), rng)
-        if _is_clear(wrong, TWIN) and _is_seen(wrong, inside=1.0 if makes is _resting else 0.7):
-            return wrong
-    return None
+    moves = not lies_still(rollout, like.name) and rng.random() < COMPANIONS
+    return _twin(rollout, like, _companion if moves else _resting, rng)
+
+
+def accompanied(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
+    """Beside one object that moves another one like it moves as that one does."""
+    like = _one_of([body for body in _single(rollout) if not lies_still(rollout, body.name)], rng)
+    return like and _twin(rollout, like, _companion, rng)
 
 
 def missing(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
@@ -93,10 +96,10 @@ def reshaped(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     return wrong if _is_clear(wrong, old.name) else None
 
 
-# How often each is tried first: missing more often than twice, lest a model learn above all to leave things out.
-ODDS: dict[Callable[[Rollout, np.random.Generator], Rollout | None], float] = {
-    twice: 0.25, missing: 0.4, recolored: 0.25, reshaped: 0.1,
-}  # fmt: skip
+# How often each is tried first. To a model that learns to mend, missing more often than twice, lest it learn above all
+# to leave things out. To a critic, as a world model makes them: most often an object is there twice.
+MENDED: dict[Kind, float] = {twice: 0.25, missing: 0.4, recolored: 0.25, reshaped: 0.1}
+JUDGED: dict[Kind, float] = {accompanied: 0.35, twice: 0.2, missing: 0.15, recolored: 0.15, reshaped: 0.15}
 
 
 def _single(rollout: Rollout) -> list[Body]:
@@ -120,6 +123,17 @@ def _changed(rollout: Rollout, new: list[Body]) -> Rollout:
     return replace(rollout, scene=replace(rollout.scene, bodies=bodies))
 
 
+def _twin(
+    rollout: Rollout, like: Body, makes: Callable[..., Rollout], rng: np.random.Generator
+) -> Rollout | None:
+    """With a twin of an object at a place where it is seen and near nothing; None where none is found."""
+    for _ in range(TRIES):
+        wrong = makes(rollout, like, np.array([rng.uniform(*ROOM_X), rng.uniform(*ROOM_Y)]), rng)
+        if _is_clear(wrong, TWIN) and _is_seen(wrong, inside=1.0 if makes is _resting else 0.7):
+            return wrong
+    return None
+
+
 def _resting(rollout: Rollout, like: Body, spot: np.ndarray, rng: np.random.Generator) -> Rollout:
     """With a twin, small or large, that rests on this spot of the floor."""
     sizes = tuple(SIZES[like.shape].values())
@@ -129,11 +143,12 @@ def _resting(rollout: Rollout, like: Body, spot: np.ndarray, rng: np.random.Gene
 
 
 def _companion(rollout: Rollout, like: Body, spot: np.ndarray, rng: np.random.Generator) -> Rollout:
-    """With a twin that starts over this spot and moves beside the other one."""
-    track = rollout.track(like.name)
-    beside = np.append(spot - track[0, :2], 0.0)
-    return _added(rollout, replace(like, name=TWIN), track + beside,
-                  rollout.quaternion[:, rollout.scene.index(like.name)])  # fmt: skip
+    """With a twin that starts over this spot and moves beside the other one; that of a ball is small or large, for a
+    ball of another size still touches the floor where this one does."""
+    track, sizes = rollout.track(like.name), tuple(SIZES[like.shape].values())
+    twin = replace(like, name=TWIN, size=sizes[rng.integers(len(sizes))] if like.shape == "sphere" else like.size)
+    beside = np.append(spot - track[0, :2], twin.size[0] - like.size[0] if like.shape == "sphere" else 0.0)
+    return _added(rollout, twin, track + beside, rollout.quaternion[:, rollout.scene.index(like.name)])
 
 
 def _added(rollout: Rollout, body: Body, position: np.ndarray, quaternion: np.ndarray) -> Rollout:

@@ -88,6 +88,7 @@ def test_the_best_of_all_tries_is_kept(pipe, strict, best):  # noqa: F811
     for clip, odds in zip(tries, best.odds):
         assert strict.odds(clip.latents, [PROMPT]).item() == pytest.approx(odds)
     assert torch.equal(best.latents, tries[int(np.argmax(best.odds))].latents)
+    assert best.kept == int(np.argmax(best.odds)) + 1 and tries[1].kept == 1
     steps = list(strict.denoise(PROMPT, seed=3, num_steps=2, num_pixel_frames=9))
     assert torch.equal(steps[-1].x0, tries[0].latents)
 
@@ -143,6 +144,17 @@ def test_without_a_critic_there_is_one_try(pipe):  # noqa: F811
         pipe.text2world(PROMPT, tries=2, **QUICK)
     with pytest.raises(ValueError, match="has no critic; generate with tries=1"):
         pipe.odds(torch.zeros(1, 16, 3, 14, 24), [PROMPT])
+
+
+def test_a_critic_that_is_missing_is_missed_before_any_clip_is_made(pipe, strict, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(Pipeline, "generate", lambda *_, **__: pytest.fail("it generates"))
+    bare = Pipeline(replace(strict.model, critic=None), "bare")
+    with pytest.raises(ValueError, match="bare has no critic; generate with tries=1, or load a model that has one"):
+        bare.call("text2world", PROMPT)
+    assert bare.call("text2world", PROMPT, tries=1).settings.tries == 1
+    monkeypatch.setattr("cosmos_lab.evaluation.batch._denoise", lambda *_, **__: pytest.fail("it denoises"))
+    with pytest.raises(ValueError, match="bare has no critic"):
+        generate_batch(bare, [PROMPT], seeds=[0])
 
 
 def test_a_saved_clip_tells_its_odds_and_is_made_again(tmp_path):

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 import torch
 from einops import rearrange
 
@@ -10,17 +11,17 @@ from cosmos_lab.evaluation.codec import ssim
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.text.encoders import T5TextEncoder, nano_text_config, train_tokenizer
+from cosmos_lab.train.banks import latent_bank, world_bank
 from cosmos_lab.train.clips import (
     CAPTION_COUNTS,
     ClipSource,
     alike,
     captions_of,
-    latent_bank,
     render_parts,
     render_pool,
+    wrong_captions_of,
 )
 from cosmos_lab.train.meanings import bodies_of
-from cosmos_lab.train.nano import world_bank
 from cosmos_lab.train.states import object_bank, state_bank
 from cosmos_lab.train.tokenizer import (
     as_video,
@@ -85,7 +86,7 @@ def test_a_pool_and_its_bank_stay_in_step():
 
 
 def test_parts_are_the_pool_piece_by_piece():
-    source = ClipSource(count=3, first_seed=7, workers=1)
+    source = ClipSource(count=3, first_seed=7, workers=1, judged=True)
     whole, parts = (made(source, Ranks(), progress=False) for made in (render_pool, render_parts))
     parts = list(parts)
     assert [len(part.rollouts) for part in parts] == [3]
@@ -95,6 +96,9 @@ def test_parts_are_the_pool_piece_by_piece():
         for pieces in (parts, smaller):
             assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in pieces]))
     assert [caption for part in smaller for caption in part.captions] == whole.captions
+    wrong = wrong_captions_of([rollout.scene for rollout in whole.rollouts])
+    assert [caption for part in smaller for caption in part.wrong_captions] == parts[0].wrong_captions == wrong
+    assert all(wrong) and whole.wrong_captions is None
     bank = LatentBank.joined([LatentBank(latents=part.pixels, tokens=part.meanings) for part in smaller])
     assert torch.equal(bank.latents, whole.pixels) and bank.states is None
 
@@ -138,3 +142,8 @@ def test_as_video_covers_the_range():
     pixels = torch.tensor([0, 255], dtype=torch.uint8)[None, None, None, :, None].expand(1, 1, 1, 2, 3)
     video = as_video(pixels)
     assert video.shape == (1, 3, 1, 1, 2) and video.unique().tolist() == [-1, 1]
+
+
+def test_a_bank_of_no_clips_is_refused():
+    with pytest.raises(ValueError, match="no clip was made: ask for more --clips or more --render_minutes"):
+        world_bank(iter([]), None, None)

@@ -15,9 +15,11 @@ from cosmos_lab.train import nano, world_model
 from cosmos_lab.train.clips import ClipSource, Pool, mistakes_of, render_parts
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.mistakes import MOST, traced
+from cosmos_lab.train.stage import Stage
 from cosmos_lab.train.states import object_bank
 from cosmos_lab.train.world_model import LatentBank, WorldRecipe, flow_error, world_loss
 from cosmos_lab.worlds.families import sample_rollout
+from cosmos_lab.worlds.mistakes import JUDGED, MENDED
 from cosmos_lab.worlds.mixture import simulate_many
 from cosmos_lab.worlds.render import render
 
@@ -76,10 +78,13 @@ def test_a_step_shows_mistakes_but_never_in_given_latent_frames(generator, lengt
     assert 0.2 < marked.double().mean() < 0.47 and dit.seen.max() <= 0.5 * MOST * 1e4 + 5
 
 
-def test_a_share_of_clips_is_rendered_once_more_with_its_mistake():
-    source = ClipSource(count=3, first_seed=20, workers=1, mistakes=1.0)
+@pytest.mark.parametrize("judged, odds", [(False, MENDED), (True, JUDGED)])
+def test_a_share_of_clips_is_rendered_once_more_with_its_mistake(judged, odds):
+    source = ClipSource(count=3, first_seed=20, workers=1, mistakes=1.0, judged=judged)
     (pool,) = render_parts(source, Ranks(), progress=False)
-    wrong = mistakes_of(pool.rollouts, 1.0)
+    wrong = mistakes_of(pool.rollouts, 1.0, odds)
+    other = mistakes_of(pool.rollouts, 1.0, JUDGED if odds is MENDED else MENDED)
+    assert any(wrong[place][0].scene.bodies != other[place][0].scene.bodies for place in wrong)
     assert sorted(wrong) == sorted(pool.mistaken_from.tolist()) and wrong
     for place, pixels in zip(pool.mistaken_from.tolist(), pool.mistaken.pixels, strict=True):
         rollout, part = wrong[place]
@@ -89,12 +94,13 @@ def test_a_share_of_clips_is_rendered_once_more_with_its_mistake():
         assert not torch.equal(pixels[part], pool.pixels[place, part])
     (plain,) = render_parts(ClipSource(count=3, first_seed=20, workers=1), Ranks(), progress=False)
     assert plain.mistaken is None and torch.equal(plain.pixels, pool.pixels)
+    assert plain.wrong_captions is None and len(pool.wrong_captions or []) == (9 if judged else 0)
 
 
 def test_which_clips_get_which_mistake_is_a_matter_of_their_seeds():
     rollouts = list(simulate_many(range(20, 26)))
-    whole, half = mistakes_of(rollouts, 1.0), mistakes_of(rollouts, 0.5)
-    assert len(whole) > len(half) > 0 and mistakes_of(rollouts, 0.0) == {}
+    whole, half = mistakes_of(rollouts, 1.0, MENDED), mistakes_of(rollouts, 0.5, MENDED)
+    assert len(whole) > len(half) > 0 and mistakes_of(rollouts, 0.0, MENDED) == {}
     for place, (rollout, part) in half.items():
         assert (rollout.scene, part) == (whole[place][0].scene, whole[place][1])
 
@@ -131,7 +137,7 @@ def test_the_stage_learns_from_clips_with_mistakes(random_nano, tmp_path, monkey
     monkeypatch.setattr(nano, "latent_bank", lambda pool, vae, text: bank)
     monkeypatch.setattr(nano, "world_bank", lambda pools, vae, text, **asked: bank)
     monkeypatch.setattr(nano, "caption_shuffle_ratio", lambda modules, bank: {"validation_loss": 0.0})
-    stage = nano.Stage(folder=folder, source=ClipSource(count=2), plan=Plan(steps=2, warmup=0, log_every=1),
+    stage = Stage(folder=folder, source=ClipSource(count=2), plan=Plan(steps=2, warmup=0, log_every=1),
                        ranks=Ranks(), batch=2, compile=False)  # fmt: skip
     nano.train_world_stage(stage, [], None, WorldRecipe(batch=2, short_every=0))
     assert len(seen) == 2 and all(torch.isin(wrong, -latents.float()).all() for wrong in seen)

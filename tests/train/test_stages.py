@@ -19,7 +19,7 @@ from cosmos_lab.selection.critic import Critic
 from cosmos_lab.train import average, export, nano
 from cosmos_lab.train.clips import ClipSource
 from cosmos_lab.train.loop import Plan
-from cosmos_lab.train.nano import Stage
+from cosmos_lab.train.stage import Stage
 from cosmos_lab.worlds.mixture import EVEN, Mixture
 
 

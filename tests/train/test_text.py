@@ -18,8 +18,8 @@ from cosmos_lab.train import nano
 from cosmos_lab.train.clips import ClipSource, captions_of
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.meanings import BODIES, NOBODY, SIZES, MeaningHead
-from cosmos_lab.train.nano import Stage
 from cosmos_lab.train.optimizers import make_optimizers
+from cosmos_lab.train.stage import Stage
 from cosmos_lab.train.text import CaptionBank, caption_bank, look_around, meaning_loss, understood
 from cosmos_lab.worlds.families import draw_scene
 from cosmos_lab.worlds.split import is_withheld
