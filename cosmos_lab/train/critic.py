@@ -32,7 +32,8 @@ class CriticRecipe:
 
     `wrong` of the clips that have a mistake show it, `foreign` of the others have another clip's caption, and
     `wrong_words` of those that are left, but for pictures, a caption with one thing wrong. `redrawn` of all are seen as
-    the world model draws them from sigma, log-uniform in `sigmas`; to all is added up to `noise` of white noise.
+    the world model draws them from sigma, log-uniform in `sigmas`, below the noise under which it would mend what is
+    wrong about them; to all is added up to `noise` of white noise.
     `imagined` of the pairs of a step, but for steps of pictures, are of clips that the world model has made of `scenes`
     on each GPU; where a critic is trained further, of those to which it gave odds of `trusted` or more.
     With weight `state_weight` the clip's tokens after `state_depth` layers also say what stands where
@@ -45,7 +46,7 @@ class CriticRecipe:
     foreign: float = 0.12
     wrong_words: float = 0.25
     redrawn: float = 0.5
-    sigmas: tuple[float, float] = (0.2, 2.0)
+    sigmas: tuple[float, float] = (0.2, 1.2)
     noise: float = 0.3
     imagined: float = 0.15
     scenes: int = 3000

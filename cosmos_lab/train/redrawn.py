@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cosmos_lab.train.mistakes import differs
 from cosmos_lab.train.world_model import LatentBank
 
-STEPS = 4  # of Euler's method; from no more than twice as much noise as there is picture, few are enough
+STEPS = 4  # of Euler's method; from about as much noise as there is picture, few are enough
 
 
 @torch.no_grad()
