@@ -161,13 +161,11 @@ def draw_pairs(drawn: Drawn, length: int | None, recipe: CriticRecipe, generator
 
 def with_imagined(pairs: Pairs, latents: Tensor, tokens: Tensor, right: Tensor) -> Pairs:
     """Pairs and, after them, those of imagined clips, of which nothing is known but whether they belong together."""
-    count = len(right)
-    added = Pairs(latents=latents, tokens=tokens, right=right, **{
-        part.name: getattr(pairs, part.name).new_zeros(count, *getattr(pairs, part.name).shape[1:])
-        for part in fields(Pairs) if part.name not in ("latents", "tokens", "right")
-    })  # fmt: skip
+    given = {"latents": latents, "tokens": tokens, "right": right}
+    held = {part.name: getattr(pairs, part.name) for part in fields(Pairs)}
     return Pairs(**{
-        part.name: torch.cat([getattr(pairs, part.name), getattr(added, part.name)]) for part in fields(Pairs)
+        name: torch.cat([part, given.get(name, part.new_zeros(len(right), *part.shape[1:]))])
+        for name, part in held.items()
     })  # fmt: skip
 
 

@@ -4,19 +4,21 @@ Each is the rollout of a simulation with that one thing changed: the two clips d
 it hides. They teach a model to mend mistakes (`train/mistakes.py`), and a critic to see them (`train/critic.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from .families.stage import ROOM_X, ROOM_Y, hidden_share, in_picture, lies_still, reach, resting_pose
-from .scene import COLORS, SHAPES, SIZES, Body, Rollout, size_word
+from .scene import COLORS, SHAPES, SIZES, Body, Rollout, Scene, size_word
 from .split import is_withheld
 
 TWIN = "twin"
 TRIES = 30
 ALL_ALONG = 0.55  # the share of mistakes that show in all pixel frames
 COMPANIONS = 0.5  # the share of twins of what moves that move as well
+Item = TypeVar("Item")
 Kind = Callable[[Rollout, np.random.Generator], Rollout | None]
 
 
@@ -46,7 +48,7 @@ def span(length: int, rng: np.random.Generator) -> slice:
 
 def twice(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     """One object is somewhere else once more: at rest, or, beside one that moves, moving as that one does."""
-    like = _one_of(_single(rollout), rng)
+    like = one_of(single(rollout.scene), rng)
     if like is None:
         return None
     moves = not lies_still(rollout, like.name) and rng.random() < COMPANIONS
@@ -55,13 +57,13 @@ def twice(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
 
 def accompanied(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     """Beside one object that moves another one like it moves as that one does."""
-    like = _one_of([body for body in _single(rollout) if not lies_still(rollout, body.name)], rng)
+    like = one_of([body for body in single(rollout.scene) if not lies_still(rollout, body.name)], rng)
     return like and _twin(rollout, like, _companion, rng)
 
 
 def missing(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     """One object that lies still is not there."""
-    gone = _one_of(_still(rollout), rng)
+    gone = one_of(_still(rollout), rng)
     if gone is None:
         return None
     rest = [index for index, body in enumerate(rollout.scene.bodies) if body != gone]
@@ -73,18 +75,18 @@ def missing(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
 def recolored(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     """One object, or all of one color in a tower or row, or some of these, have another color, be it that of another
     object, so that one is there twice and one is missing."""
-    objects, single = rollout.scene.objects, _single(rollout)
+    objects, apart = rollout.scene.objects, single(rollout.scene)
     old = objects[rng.integers(len(objects))]
     color = str(rng.choice([color for color in COLORS if color != old.color]))
     alike = [body for body in objects if body.color == old.color]
-    share = 1.0 if old in single else rng.choice([0.5, 1.0])
+    share = 1.0 if old in apart else rng.choice([0.5, 1.0])
     changed = [body for body in alike if rng.random() < share] or alike
     return _changed(rollout, [replace(body, color=color) for body in changed])
 
 
 def reshaped(rollout: Rollout, rng: np.random.Generator) -> Rollout | None:
     """One object that lies still has another shape."""
-    old = _one_of([body for body in _still(rollout) if size_word(body)], rng)
+    old = one_of([body for body in _still(rollout) if size_word(body)], rng)
     if old is None:
         return None
     shape = str(rng.choice([shape for shape in SHAPES if shape != old.shape]))
@@ -102,18 +104,19 @@ MENDED: dict[Kind, float] = {twice: 0.25, missing: 0.4, recolored: 0.25, reshape
 JUDGED: dict[Kind, float] = {accompanied: 0.35, twice: 0.2, missing: 0.15, recolored: 0.15, reshaped: 0.15}
 
 
-def _single(rollout: Rollout) -> list[Body]:
+def single(scene: Scene) -> list[Body]:
     """The objects outside a tower or row, each of which has its color alone."""
-    group = rollout.scene.facts.get("group")
-    return [body for body in rollout.scene.objects if not group or body.name not in group["names"]]
+    group = scene.facts.get("group")
+    return [body for body in scene.objects if not group or body.name not in group["names"]]
 
 
 def _still(rollout: Rollout) -> list[Body]:
-    return [body for body in _single(rollout) if lies_still(rollout, body.name)]
+    return [body for body in single(rollout.scene) if lies_still(rollout, body.name)]
 
 
-def _one_of(bodies: list[Body], rng: np.random.Generator) -> Body | None:
-    return bodies[rng.integers(len(bodies))] if bodies else None
+def one_of(options: Sequence[Item], rng: np.random.Generator) -> Item | None:
+    """Any of the options, None where there is none."""
+    return options[int(rng.integers(len(options)))] if options else None
 
 
 def _changed(rollout: Rollout, new: list[Body]) -> Rollout:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .captions import LENGTHS, Caption, describe, place_words
 from .families.stage import ROOM_X, ROOM_Y
+from .mistakes import one_of, single
 from .scene import CAMERAS, COLORS, FLOORS, SHAPES, SIZES, Body, Scene, size_word
 from .split import is_withheld
 
@@ -70,29 +71,29 @@ def tells(told: Caption, scene: Scene, changed: Scene, kind: str) -> bool:
 
 def recolored(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """One object outside a tower or row has a color that no object has."""
-    old = _one_of(_single(scene), rng)
+    old = one_of(single(scene), rng)
     return _with(scene, replace(old, color=_new_color(scene, rng)))
 
 
 def reshaped(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """One object outside a tower or row has another shape, of which its motion can be told as well."""
-    old = _one_of([body for body in _single(scene) if _fitting(scene, body)], rng)
+    old = one_of([body for body in single(scene) if _fitting(scene, body)], rng)
     if old is None:
         return None
-    shape = _one_of(_fitting(scene, old), rng)
+    shape = one_of(_fitting(scene, old), rng)
     return _with(scene, replace(old, shape=shape, size=SIZES[shape][size_word(old)], marked=shape == "sphere"))
 
 
 def with_camera(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """Another camera, drawn as the families draw it; None where that is the one there is."""
     # Drawn so, a caption's camera alone tells nothing about whether it is right.
-    camera = "static" if rng.random() < 0.5 else _one_of(CAMERAS[1:], rng)
+    camera = "static" if rng.random() < 0.5 else one_of(CAMERAS[1:], rng)
     return None if camera == scene.camera else replace(scene, camera=camera)
 
 
 def with_floor(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """Another floor."""
-    return replace(scene, floor=_one_of([floor for floor in FLOORS if floor != scene.floor], rng))
+    return replace(scene, floor=one_of([floor for floor in FLOORS if floor != scene.floor], rng))
 
 
 def too_many(scene: Scene, rng: np.random.Generator) -> Scene | None:
@@ -101,7 +102,7 @@ def too_many(scene: Scene, rng: np.random.Generator) -> Scene | None:
     full = not facts["group"] and len(scene.objects) >= MOST
     if full or len(facts["resting"]) >= RESTING.get(scene.family, MOST_RESTING):
         return None
-    shape, word = _one_of(SHAPES, rng), _one_of(("small", "large"), rng)
+    shape, word = one_of(SHAPES, rng), one_of(("small", "large"), rng)
     body = Body(name=UNSEEN, shape=shape, size=SIZES[shape][word], color=_new_color(scene, rng))
     spot = [rng.uniform(*ROOM_X), rng.uniform(*ROOM_Y), body.size[0]]
     return replace(
@@ -112,7 +113,7 @@ def too_many(scene: Scene, rng: np.random.Generator) -> Scene | None:
 
 def too_few(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """Without one of the objects that lie about."""
-    gone = _one_of(_about(scene), rng)
+    gone = one_of(_about(scene), rng)
     if gone is None:
         return None
     rest = [name for name in scene.facts["resting"] if name != gone]
@@ -139,12 +140,6 @@ def _wrong_caption(scene: Scene, length: str, rng: np.random.Generator) -> str |
     return None
 
 
-def _single(scene: Scene) -> list[Body]:
-    """The objects outside a tower or row, each of which has its color alone."""
-    group = scene.facts["group"]
-    return [body for body in scene.objects if not group or body.name not in group["names"]]
-
-
 def _about(scene: Scene) -> list[str]:
     """What lies about; not a box that something passes behind, which the event names."""
     return [name for name in scene.facts["resting"] if name != scene.facts.get("behind")]
@@ -164,7 +159,7 @@ def _fitting(scene: Scene, body: Body) -> list[str]:
 
 def _new_color(scene: Scene, rng: np.random.Generator) -> str:
     taken = {body.color for body in scene.objects}
-    return _one_of([color for color in COLORS if color not in taken], rng)
+    return one_of([color for color in COLORS if color not in taken], rng)
 
 
 def _placed(scene: Scene) -> list[str]:
@@ -175,7 +170,3 @@ def _placed(scene: Scene) -> list[str]:
 def _with(scene: Scene, new: Body) -> Scene:
     """With this body in the place of that of its name."""
     return replace(scene, bodies=tuple(new if body.name == new.name else body for body in scene.bodies))
-
-
-def _one_of(options, rng: np.random.Generator):
-    return options[int(rng.integers(len(options)))] if options else None
