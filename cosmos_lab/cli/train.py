@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--other", type=Path, default=Path("assets/nano"),
                         help="average: the weights from which those of --folder were trained")
     parser.add_argument("--share", type=float, default=0.5, help="average: how far to go back towards --other")
+    parser.add_argument("--averaged", choices=("world", "critic"), default="world",
+                        help="average: the world model (transformer and text encoder), or the critic")
     parser.add_argument("--clips", type=int, default=20_000,
                         help="training clips over all GPUs; text: scenes that are told")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first clip")
@@ -77,7 +79,7 @@ def _odds(text: str) -> tuple[str, float]:
 
 def run(args: argparse.Namespace) -> int:
     from cosmos_lab.train import nano
-    from cosmos_lab.train.average import average, check_average
+    from cosmos_lab.train.average import average
     from cosmos_lab.train.export import export
 
     trained = [stage for stage in args.stages if stage in TRAINED]
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             named = ", ".join(trained) or "the trained stages, of which none is asked for"
             raise ValueError(f"--{flag} takes one number for each of {named}")
     if "average" in args.stages:
-        check_average(args.other, args.share)
+        _check_average(args, trained)
     if trained:
         _check_clips(args, trained)
     if "world" in trained:
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     # One process's work: others would move the weights once more, or read what is being written.
     first = int(os.environ.get("RANK", 0)) == 0
     if "average" in args.stages and first:
-        average(args.folder, args.other, args.share)
+        average(args.folder, args.other, args.share, args.averaged)
     if "export" in args.stages and first:
         print(f"wrote {args.destination}, digest {export(args.folder, args.destination)}")
     return 0
@@ -128,16 +130,36 @@ def _train(args: argparse.Namespace, trained: list[str]) -> None:
             print(name, " ".join(f"{key}={value:.4g}" for key, value in figures.items()), flush=True)
 
 
+def _check_average(args: argparse.Namespace, trained: list[str]) -> None:
+    """Before anything is trained: whether there will be something to average."""
+    from cosmos_lab.train.average import ALIKE, check_alike, check_average
+
+    check_average(args.other, args.share, args.averaged)
+    if args.averaged != "critic":
+        return
+    changing = [stage for stage in ("text", "world") if stage in trained]
+    if changing:
+        raise ValueError(f"critics are averaged that hear the same text encoder, which {' and '.join(changing)} would "
+                         f"change: leave that out, or train the critic anew on it first")  # fmt: skip
+    if all((args.folder / name).is_file() for name in ALIKE["critic"]):
+        check_alike(args.folder, args.other, "critic")
+
+
 def _check_clips(args: argparse.Namespace, trained: list[str]) -> None:
     """Before anything is rendered: whether these clips can be drawn and serve the stages."""
     for flag in ("later", "mistakes"):
         if getattr(args, flag) and trained not in (["world"], ["critic"]):
             raise ValueError(f"--{flag} is for the stage world or critic alone, not {', '.join(trained)}: "
                              f"train one after another")
+    stale, drawn = not args.keep_latents and "world" not in trained, args.folder / "dit.safetensors"
+    if {"tokenizer", "reader"} <= set(trained) and stale and drawn.is_file():
+        raise ValueError(f"the reader learns from what {drawn} draws, which knows the latents of before: add "
+                         f"--keep_latents, or train the tokenizer and the world first")  # fmt: skip
     if "critic" in trained and not (trained == ["critic"] and args.mistakes):
         raise ValueError("the critic is trained alone, and learns from mistakes: add --mistakes 0.9, say")
-    if "critic" in trained and "average" in args.stages:
-        raise ValueError("the critic hears the text encoder, which an average changes: average first, then train it")
+    if "critic" in trained and "average" in args.stages and args.averaged == "world":
+        raise ValueError("the critic hears the text encoder, which an average changes: average first, then train it; "
+                         "or average the critic itself: --averaged critic")
     for flag in ("family_odds", "resting", "drums"):
         if getattr(args, flag) and "text" in trained:
             raise ValueError(f"--{flag} is for stages that see clips: the stage text is told of all scenes alike")

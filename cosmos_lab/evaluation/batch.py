@@ -7,12 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cosmos_lab import video
+from cosmos_lab import diffusion, video
 from cosmos_lab.diffusion.denoiser import make_denoiser
 from cosmos_lab.pipelines import assembly, encoding
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.pipelines.settings import Settings, resolve
 from cosmos_lab.selection.tries import best_of_tries
+
+# The noise from which the model draws clips again: from more it would show other things.
+REDRAWN_FROM = 1.0
 
 Progress = Callable[[Iterable[Sequence[int]]], Iterable[Sequence[int]]]
 
@@ -93,14 +96,13 @@ def _denoise(
         pipe.model.dit, assembly.parametrization(sampling), text=text, negative=negative,
         guidance=assembly.guidance(sampling, settings.guidance, settings.guidance_form),
         condition=assembly.condition(sampling, latents, num_given, noise=sources[0], initial=initial),
-        fps=torch.tensor([settings.fps]) if pipe.card.dit.fps_modulation else None,
+        fps=_fps(pipe, settings.fps),
         batch_guidance=sampling.batch_guidance, guided=sampling.guided, precision=sampling.precision,
     )  # fmt: skip
     grid = assembly.sigmas(sampling, settings.num_steps)
     churn = assembly.churn(sampling, latents[:1].shape, sources)
-    for step in assembly.walk(sampling, denoiser, assembly.initial_state(sampling, initial), grid, churn=churn):
-        x0 = step.x0
-    return x0
+    begun = assembly.initial_state(sampling, initial)
+    return diffusion.sample(assembly.walk(sampling, denoiser, begun, grid, churn=churn))
 
 
 def _given_latents(
@@ -130,8 +132,45 @@ def _decode(pipe: Pipeline, latents: Tensor, batch: int = 16) -> list[np.ndarray
 @torch.no_grad()
 def reconstruct_batch(pipe: Pipeline, clips: np.ndarray | Tensor, batch: int = 16) -> Tensor:
     """The tokenizer's reconstructions of clips (N, T, H, W, 3) uint8, on the CPU."""
-    decoded = []
-    for part in torch.as_tensor(clips).split(batch):
-        video_in = torch.cat([video.to_network(clip.numpy(force=True)) for clip in part]).to(pipe.device)
-        decoded += _decode(pipe, pipe.model.vae.encode(video_in) * pipe.card.sampling.sigma_data)
-    return torch.from_numpy(np.stack(decoded))
+    parts = torch.as_tensor(clips).split(batch)
+    return torch.from_numpy(np.stack([clip for part in parts for clip in _decode(pipe, _encode(pipe, part))]))
+
+
+@torch.no_grad()
+def redraw_batch(
+    pipe: Pipeline, clips: np.ndarray | Tensor, *, seeds: Sequence[int], sigma: float = REDRAWN_FROM,
+    num_steps: int | None = None, batch: int = 64, progress: Progress = iter,
+) -> np.ndarray:  # fmt: skip
+    """Clips (N, T, H, W, 3) uint8 as the model draws them again without a prompt: what they show, in its hand (SDEdit,
+    Meng et al. 2021, arXiv 2108.01073).
+
+    Clip n gets the noise of `seeds[n]`, of the highest of the model's noise levels up to `sigma`, or of the lowest
+    where all are higher.
+    """
+    sampling = pipe.card.sampling
+    grid = assembly.sigmas(sampling, num_steps or sampling.num_steps)
+    start = min(int((grid > sigma).sum()), len(grid) - 2)
+    # Zeros are what a network was trained with that is told nothing.
+    silence, drawn = torch.zeros(1, 1, pipe.card.dit.text_width, device=pipe.device), []
+    denoiser = make_denoiser(
+        pipe.model.dit, assembly.parametrization(sampling), text=silence, fps=_fps(pipe, pipe.card.fps),
+        precision=sampling.precision,
+    )  # fmt: skip
+    for rows in progress(_parts(range(len(clips)), batch)):
+        latents = torch.cat([_encode(pipe, part) for part in torch.as_tensor(clips)[list(rows)].split(16)])
+        noise = [assembly.noise_source(sampling, seeds[row])(latents[:1].shape, purpose="initial") for row in rows]
+        x = assembly.edit_state(
+            sampling, latents, torch.cat(noise).to(latents), sigma=grid[start], first=start == 0, dtype=pipe.dtype
+        )
+        drawn += _decode(pipe, diffusion.sample(assembly.walk(sampling, denoiser, x, grid, start=start)))
+    return np.stack(drawn)
+
+
+def _encode(pipe: Pipeline, clips: Tensor) -> Tensor:
+    """Latents (B, C, T', h, w), in the transformer's scale, of clips (B, T, H, W, 3) uint8."""
+    pixels = torch.cat([video.to_network(clip.numpy(force=True)) for clip in clips]).to(pipe.device)
+    return pipe.model.vae.encode(pixels).float() * pipe.card.sampling.sigma_data
+
+
+def _fps(pipe: Pipeline, fps: float) -> Tensor | None:
+    return torch.tensor([fps]) if pipe.card.dit.fps_modulation else None

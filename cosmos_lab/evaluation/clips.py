@@ -1,4 +1,4 @@
-"""The clips that an evaluation compares: rendered, reconstructed, generated, each with what the ruler reads in it."""
+"""The clips that an evaluation compares: rendered, reconstructed, drawn again, generated, and what the ruler reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
+from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch, redraw_batch
 from cosmos_lab.evaluation.joint import Case
 from cosmos_lab.evaluation.labels import label_table
 from cosmos_lab.evaluation.obedience import asked
@@ -98,6 +98,15 @@ class Runner:
             given=None if given is None else given[list(rows)], num_steps=self.extent.num_steps,
             guidance=self.extent.guidance, batch=self.extent.batch, tries=self.extent.tries,
             progress=lambda rows: self._bar(rows, "generating"),
+        )  # fmt: skip
+        return self.ranks.gather(self._read(clips))
+
+    def redrawn(self, group: Group) -> list[Reading]:
+        """What the ruler reads in the group's rendered clips once the model has drawn them again."""
+        rows = self._share(range(len(group)))
+        clips = redraw_batch(
+            self.pipe, group.rendered[list(rows)], seeds=rows, num_steps=self.extent.num_steps,
+            batch=self.extent.batch, progress=lambda rows: self._bar(rows, "drawing again"),
         )  # fmt: skip
         return self.ranks.gather(self._read(clips))
 

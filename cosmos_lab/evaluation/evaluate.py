@@ -1,4 +1,4 @@
-"""The whole evaluation of a nano model: references, three kinds of clips, one ruler, one table."""
+"""The whole evaluation of a nano model: references, several kinds of clips, one ruler, one table."""
 
 import platform
 import time
@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from cosmos_lab.evaluation import obedience
+from cosmos_lab.evaluation.batch import REDRAWN_FROM
 from cosmos_lab.evaluation.clips import Extent, Group, Runner, prompt_cases
 from cosmos_lab.evaluation.codec import codec_figures
 from cosmos_lab.evaluation.continuation_figures import continuation_figures
 from cosmos_lab.evaluation.distribution import halves_distance
 from cosmos_lab.evaluation.physics_figures import physics_figures
 from cosmos_lab.evaluation.reader import Reader, load_reader
+from cosmos_lab.evaluation.reading import Reading
 from cosmos_lab.evaluation.report import Evaluation, Figure
 from cosmos_lab.evaluation.ruler import position_errors
 from cosmos_lab.evaluation.text_figures import text_figures
@@ -43,7 +45,7 @@ def evaluate(
     begun, extent = time.perf_counter(), extent or Extent()
     runner = Runner(pipe, reader, folder / "eval", extent, progress, ranks)
     main = runner.group([("familiar", extent.prompts // 2), ("withheld", extent.prompts // 2)])
-    figures = [*_ruler_figures(main), *_codec_figures(main, extent.codec, pipe.device)]
+    figures = [*_ruler_figures(main, runner.redrawn(main)), *_codec_figures(main, extent.codec, pipe.device)]
     text, details = text_figures(runner, main)
     figures += text
     figures += physics_figures(runner)
@@ -53,25 +55,31 @@ def evaluate(
     return Evaluation(figures=tuple(figures), provenance=provenance(pipe, extent), details=details)
 
 
-def _ruler_figures(group: Group) -> list[Figure]:
+def _ruler_figures(group: Group, redrawn: list[Reading]) -> list[Figure]:
+    """What the ruler gets right where it is known what a clip shows. Beside it, where the model drew the clip again:
+    what is wrong there is the ruler's mistake or the model's."""
     _, cases = prompt_cases(group.rollouts, ("dense",))
     prompts = [case.asked for case in cases]
-    rates = {kind: obedience.obedience(readings, prompts) for kind, readings in group.readings.items()}
-    figures = [
-        Figure(name=f"ruler: {name}", rendered=rates["rendered"][name].value, number=rates["rendered"][name].number,
-               reconstructed=rates["reconstructed"][name].value, value=rates["rendered"][name].value, least=0.99)
-        for name in obedience.ATTRIBUTES
-    ]  # fmt: skip
-    errors = {kind: position_errors(readings, group.truth) for kind, readings in group.readings.items()}
+    kinds = {**group.readings, "redrawn": redrawn}
+    rates = {kind: obedience.obedience(readings, prompts) for kind, readings in kinds.items()}
+    rows = {name: {kind: rate[name].value for kind, rate in rates.items()} for name in obedience.ATTRIBUTES}
+    errors = {kind: position_errors(readings, group.truth) for kind, readings in kinds.items()}
     means = {kind: float(values.mean()) if len(values) else np.nan for kind, values in errors.items()}
-    readable = {kind: float(np.mean([r.readable for r in readings])) for kind, readings in group.readings.items()}
+    readable = {kind: float(np.mean([reading.readable for reading in readings])) for kind, readings in kinds.items()}
     return [
-        *figures,
-        Figure(name="ruler: position error", kind="pixels", value=means["rendered"], most=1.0,
-               number=len(errors["rendered"]), rendered=means["rendered"], reconstructed=means["reconstructed"]),
-        Figure(name="ruler: clips it can read", value=readable["rendered"], least=0.99, number=len(group),
-               rendered=readable["rendered"], reconstructed=readable["reconstructed"]),
+        *(_ruler_figure(name, values, number=rates["rendered"][name].number, least=0.99)
+          for name, values in rows.items()),
+        _ruler_figure("position error", means, number=len(errors["rendered"]), kind="pixels", most=1.0),
+        _ruler_figure("clips it can read", readable, number=len(group), least=0.99),
     ]  # fmt: skip
+
+
+def _ruler_figure(name: str, values: dict[str, float], **rest: object) -> Figure:
+    return Figure(
+        name=f"ruler: {name}", value=values["rendered"], rendered=values["rendered"],
+        reconstructed=values["reconstructed"], baseline=values["redrawn"],
+        note=f"drawn again from sigma {REDRAWN_FROM:g}", **rest,
+    )  # fmt: skip
 
 
 def _codec_figures(group: Group, number: int, device: torch.device) -> list[Figure]:

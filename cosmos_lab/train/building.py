@@ -63,7 +63,7 @@ def trained_critic(folder: Path, ranks: Ranks) -> Critic | None:
     record = folder / "critic_training.json"
     if not (record.is_file() and (folder / CRITIC).is_file()):
         return None
-    heard = json.loads(record.read_text())["recipe"].get("text_encoder")
+    heard = json.loads(record.read_text()).get("recipe", {}).get("text_encoder")
     return build_critic(folder, ranks).eval() if heard == text_encoder_digest(folder) else None
 
 

@@ -5,8 +5,8 @@
     tokenizer  rendered clips -> vae.safetensors
     world      encoded clips and captions -> dit.safetensors, text_encoder.safetensors
     critic     encoded clips, captions and mistakes, and clips that dit.safetensors makes -> critic.safetensors
-    reader     rendered clips and reconstructions -> reader.safetensors
-    average    dit.safetensors, text_encoder.safetensors of two folders -> what lies between them (`average.py`)
+    reader     rendered clips and reconstructions, in part as dit.safetensors draws them again -> reader.safetensors
+    average    dit.safetensors and text_encoder.safetensors, or critic.safetensors, of two folders -> what lies between
     export     all of these -> the model folder that `lab.load` reads (`export.py`)
 
 Each trained stage starts from the weights that the folder already holds, goes on from its own `state.pt` if it was
@@ -37,6 +37,7 @@ from cosmos_lab.train.clips import ClipSource, Pool, render_pool
 from cosmos_lab.train.judging import train_critic_stage
 from cosmos_lab.train.loop import train
 from cosmos_lab.train.reader import ReaderRecipe, train_reader
+from cosmos_lab.train.redrawn import redrawing
 from cosmos_lab.train.stage import Stage
 from cosmos_lab.train.states import StateHead
 from cosmos_lab.train.text import caption_bank, look_around, meaning_loss, understood
@@ -170,13 +171,18 @@ def train_world_stage(stage: Stage, pools: Iterable[Pool], held_out: Pool, recip
 
 
 def train_reader_stage(stage: Stage, pool: Pool, recipe: ReaderRecipe) -> dict[str, float]:
-    """Trains the ruler on renders and on reconstructions by the folder's video tokenizer."""
-    vae = build_vae(stage.folder, stage.ranks)
+    """Trains the ruler on renders, on reconstructions by the folder's video tokenizer, and on what its transformer, if
+    there is one, draws again."""
+    vae, redraw = build_vae(stage.folder, stage.ranks), None
+    if (stage.folder / "dit.safetensors").is_file():
+        dit = build_dit(stage.folder, stage.ranks).requires_grad_(False)
+        redraw = redrawing(dit, recipe.sigmas)
     pool = pool.first(recipe.clips // stage.ranks.size)
     weights = stage.folder / "reader.safetensors"
-    reader, figures = train_reader(pool, stage.plan, stage.ranks, stage.runs / "reader", vae=vae, recipe=recipe,
-                                   weights=weights)
+    reader, figures = train_reader(pool, stage.plan, stage.ranks, stage.runs / "reader", vae=vae, redraw=redraw,
+                                   recipe=recipe, weights=weights)
     if stage.ranks.first:
         save_weights(weights, reader, dtype=torch.float16)
-        stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size})
+        asked = {} if redraw is None else {"redrawn": recipe.redrawn, "sigmas": recipe.sigmas}
+        stage.describe("reader_training", {**figures, "clips": len(pool.rollouts) * stage.ranks.size}, asked)
     return figures

@@ -1,11 +1,11 @@
-"""Trains the ruler on rendered clips and on the tokenizer's reconstructions of them.
+"""Trains the ruler on rendered clips, on the tokenizer's reconstructions of them, and on what a world model draws.
 
-The reader must judge generated clips, so it also sees what a decoder does to edges and colors: a share of the pool is
-encoded, perturbed in latent space and decoded again, under the labels of the clean render.
+The reader must judge generated clips, so it also sees what a decoder and a world model do to edges and colors: a share
+of the pool is encoded, in part drawn again by the world model (`train/redrawn.py`), perturbed in latent space and
+decoded, under the labels of the clean render.
 """
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,18 +13,17 @@ from einops import rearrange, reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cosmos_lab.evaluation.labels import PROP, VIEW_SCALES, LabelTable, dense_targets, label_table
+from cosmos_lab.evaluation.labels import PROP, LabelTable, dense_targets
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, ReaderOutput
 from cosmos_lab.nn.wavelet_vae import WaveletVAE
 from cosmos_lab.runtime.checkpoints import load_weights
 from cosmos_lab.runtime.ranks import Ranks
-from cosmos_lab.train.clips import ClipSource, Pool, render_pool
+from cosmos_lab.train.clips import Pool
 from cosmos_lab.train.loop import LossFunction, Plan, Training, train
-from cosmos_lab.train.tokenizer import as_video, draw_disturbance, perturb
-from cosmos_lab.worlds.split import is_withheld
-
-# Where the reader's own clips begin; neither training nor evaluation of a world model comes here.
-WITHHELD_SEED = 800_000_000
+from cosmos_lab.train.reader_accuracy import reader_accuracy
+from cosmos_lab.train.reader_pool import ReaderPool, reader_pool, with_withheld
+from cosmos_lab.train.redrawn import Redraw
+from cosmos_lab.train.tokenizer import as_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,9 @@ class ReaderRecipe:
     `clips` renders over all GPUs make the pool: a ruler needs fewer than a world. `withheld` clips of combinations
     that the world model never sees join on each GPU where the pool has none: a ruler must not share the blind spots of
     the model that it measures. `dense_weight` is that of the cells' colors and shapes, `vote_weight` that of the shapes
-    of whole objects. At the end, `settle` batches re-estimate the normalization statistics of the averaged weights.
+    of whole objects. Where there is a world model, a share `redrawn` of the reconstructions is of clips that it draws
+    again from sigma, log-uniform in `sigmas`: from more noise it would show other things than the labels say. At the
+    end, `settle` batches re-estimate the normalization statistics of the averaged weights.
     """
 
     clips: int = 16_000
@@ -44,84 +45,14 @@ class ReaderRecipe:
     vote_weight: float = 1.0
     augment: float = 1.0
     max_latent_noise: float = 0.15
+    redrawn: float = 0.5
+    sigmas: tuple[float, float] = (0.2, 1.0)
     settle: int = 40
     withheld: int = 2_000
 
     def __post_init__(self):
         if min(self.clips, self.batch, self.dense, self.settle) < 1:
             raise ValueError(f"clips, batch, dense and settle must be at least 1: {self}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReaderPool:
-    """P clips to read, out of N renders and R reconstructions, both (., T, H, W, 3) uint8 and never copied.
-
-    Clip p is picture `picture[p]`, counted through renders and then reconstructions, and shows what render `render[p]`
-    shows. `body_index` (N, T, H, W) and `labels` belong to the N renders.
-    """
-
-    rendered: Tensor
-    decoded: Tensor
-    picture: Tensor
-    render: Tensor
-    body_index: Tensor
-    labels: LabelTable
-
-    def __len__(self) -> int:
-        return len(self.picture)
-
-    def pixels(self, rows: Tensor) -> Tensor:
-        """The pictures of some clips, (B, T, H, W, 3)."""
-        picture, number = self.picture[rows], len(self.rendered)
-        out = self.rendered[picture.clamp(max=number - 1)]
-        late = picture >= number
-        if late.any():
-            out[late] = self.decoded[picture[late] - number]
-        return out
-
-    def split(self, num_held_out: int) -> tuple["ReaderPool", "ReaderPool"]:
-        """Training clips, and `num_held_out` evenly spaced renders with every picture of them."""
-        chosen = torch.linspace(0, len(self.rendered) - 1, num_held_out, device=self.render.device).round().long()
-        held = torch.isin(self.render, chosen)
-        return tuple(replace(self, picture=self.picture[mask], render=self.render[mask]) for mask in (~held, held))
-
-
-@torch.no_grad()
-def reconstruct(
-    vae: WaveletVAE, pixels: Tensor, *, rows: Tensor, noise: float, generator: torch.Generator, batch: int = 16
-) -> Tensor:
-    """Encode clips `rows` of (N, T, H, W, 3) uint8, perturb by up to `noise` channel standard deviations, decode."""
-    out = torch.empty(len(rows), *pixels.shape[1:], dtype=torch.uint8, device=pixels.device)
-    for start in range(0, len(rows), batch):
-        part = slice(start, start + batch)
-        with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=pixels.is_cuda):
-            latents = vae.encode(as_video(pixels[rows[part]]))
-            video = vae.decode(perturb(latents, *draw_disturbance(latents.shape, noise, generator)))
-        out[part] = as_pixels(video)
-    return out
-
-
-def as_pixels(video: Tensor) -> Tensor:
-    """(B, 3, T, H, W) in [-1, 1] -> (B, T, H, W, 3) uint8, rounded."""
-    return rearrange(((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8), "b c t h w -> b t h w c")
-
-
-def reader_pool(
-    pool: Pool, vae: WaveletVAE | None = None, *, share: float = 0.5, noise: float = 0.15, seed: int = 0
-) -> ReaderPool:
-    """A rendered pool, and reconstructions of a random `share` of it where a tokenizer is given."""
-    device = pool.pixels.device
-    labels = label_table([rollout.scene for rollout in pool.rollouts]).to(device)
-    everything = torch.arange(len(labels), device=device)
-    again, decoded = everything[:0], pool.pixels[:0]
-    if vae is not None:
-        generator = torch.Generator(device=device).manual_seed(seed)
-        again = torch.randperm(len(labels), generator=generator, device=device)[: round(share * len(labels))]
-        decoded = reconstruct(vae, pool.pixels, rows=again, noise=noise, generator=generator)
-    return ReaderPool(
-        rendered=pool.pixels, decoded=decoded, picture=torch.arange(len(labels) + len(decoded), device=device),
-        render=torch.cat([everything, again]), body_index=pool.body_index, labels=labels,
-    )  # fmt: skip
 
 
 def smear(video: Tensor, amount: Tensor, size: int = 9) -> Tensor:
@@ -233,63 +164,14 @@ def settle_statistics(reader: Reader, pool: ReaderPool, recipe: ReaderRecipe, *,
     reader.eval()
 
 
-@torch.no_grad()
-def reader_accuracy(reader: Reader, pool: ReaderPool, batch: int = 16) -> dict[str, float]:
-    """Shares right on a pool: each clip-level head, and the color and shape of cells that one object covers.
-
-    `centroid` is the mean distance in pixels between the centroids of read and true masks, over colors and pixel
-    frames; `pitch_degrees` the mean error of the camera's pitch.
-    """
-    reader.eval()
-    right: dict[str, list[Tensor]] = {}
-    for rows in torch.arange(len(pool), device=pool.rendered.device).split(batch):
-        renders = pool.render[rows]
-        labels = pool.labels.select(renders)
-        output = reader(as_video(pool.pixels(rows)))
-        colors, shapes = dense_targets(pool.body_index[renders], labels)
-        for name, logits in output.clip.items():
-            right.setdefault(name, []).append((logits.argmax(dim=1) == labels.clip[name]).float())
-        full = colors[:, :, :PROP].amax(dim=2) == 1
-        right.setdefault("color_cells", []).append((output.colors.argmax(dim=2) == colors.argmax(dim=2))[full].float())
-        right.setdefault("shape_cells", []).append((output.shapes.argmax(dim=2) == shapes.argmax(dim=2))[full].float())
-        pitch = VIEW_SCALES["pitch"][1] * (output.view.float() - labels.view)[:, 0].abs()
-        right.setdefault("pitch_degrees", []).append(pitch)
-        right.setdefault("centroid", []).append(centroid_error(output.colors.softmax(dim=2), colors))
-    return {name: torch.cat(values).mean().item() for name, values in right.items()}
-
-
-def centroid_error(read: Tensor, true: Tensor, min_cells: float = 10.0) -> Tensor:
-    """Distances in pixels between mask centroids, one for each color visible in a pixel frame; both (B, K, C, h, w)."""
-
-    def centroid(mass: Tensor) -> Tensor:
-        rows = torch.arange(mass.shape[-2], device=mass.device, dtype=mass.dtype)
-        columns = torch.arange(mass.shape[-1], device=mass.device, dtype=mass.dtype)
-        y = reduce(mass * rearrange(rows, "h -> h 1"), "b k c h w -> b k c", "sum")
-        x = reduce(mass * columns, "b k c h w -> b k c", "sum")
-        return torch.stack([x, y], dim=-1) / reduce(mass, "b k c h w -> b k c 1", "sum").clamp(min=1e-6)
-
-    objects_read, objects_true = read[:, :, :PROP], true[:, :, :PROP]
-    visible = reduce(objects_true, "b k c h w -> b k c", "sum") > min_cells
-    # Two pixels a cell.
-    return 2 * (centroid(objects_read) - centroid(objects_true)).norm(dim=-1)[visible]
-
-
-def with_withheld(pool: Pool, count: int, ranks: Ranks, progress: bool = True) -> Pool:
-    """The pool and, where it holds none, `count` clips of withheld combinations on each rank."""
-    if count == 0 or any(is_withheld(rollout.scene) for rollout in pool.rollouts):
-        return pool
-    source = ClipSource(
-        count=count * ranks.size, first_seed=WITHHELD_SEED, split="withheld", workers=max(2, (os.cpu_count() or 2) - 2)
-    )
-    return pool.joined(render_pool(source, ranks, progress))
-
-
 def train_reader(
     pool: Pool, plan: Plan, ranks: Ranks, folder: Path, *, vae: WaveletVAE | None = None,
-    recipe: ReaderRecipe = ReaderRecipe(), weights: Path | None = None, num_held_out: int = 64, progress: bool = True,
-) -> tuple[Reader, dict[str, float]]:
-    """Train a reader on a rendered pool; resumes from `folder`/state.pt where there is one, else starts from `weights`
-    if that file exists.
+    redraw: Redraw | None = None, recipe: ReaderRecipe = ReaderRecipe(), weights: Path | None = None,
+    num_held_out: int = 64, progress: bool = True,
+) -> tuple[Reader, dict[str, float]]:  # fmt: skip
+    """Train a reader on a rendered pool and, where `vae` is given, on its reconstructions, some of what `redraw` makes
+    of the latents (`reader_pool`); resumes from `folder`/state.pt where there is one, else starts from `weights` if
+    that file exists.
 
     Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders that were kept aside.
     """
@@ -298,7 +180,8 @@ def train_reader(
     reader.initialize(torch.Generator(device=ranks.device).manual_seed(plan.seed))
     if weights is not None and weights.is_file():
         load_weights(reader, weights)
-    noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank)
+    noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank, redraw=redraw,
+                        redrawn=recipe.redrawn)  # fmt: skip
     training_pool, held_out = noisy.split(num_held_out)
     training = Training(nn.ModuleDict({"reader": reader}), plan, ranks)
     if (folder / "state.pt").is_file():

@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from made_worlds import drop
+from made_worlds import drop, reading, track
 from random_nano import pipe, random_nano  # noqa: F401 (fixtures)
 
+from cosmos_lab import video
 from cosmos_lab.cli import evaluate as evaluate_command
 from cosmos_lab.cli import main
 from cosmos_lab.evaluation import clips as made_clips
-from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch
-from cosmos_lab.evaluation.clips import Extent, Runner
-from cosmos_lab.evaluation.evaluate import evaluate
+from cosmos_lab.evaluation.batch import generate_batch, reconstruct_batch, redraw_batch
+from cosmos_lab.evaluation.clips import Extent, Group, Runner
+from cosmos_lab.evaluation.evaluate import _ruler_figures, evaluate
 from cosmos_lab.evaluation.physics_figures import all_falls
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig, save_reader
 from cosmos_lab.evaluation.references import SETS, pack_rollouts
 from cosmos_lab.evaluation.report import Evaluation
+from cosmos_lab.pipelines import assembly
 from cosmos_lab.pipelines.generate import Pipeline
 from cosmos_lab.runtime.ranks import Ranks
 
@@ -80,6 +82,46 @@ def test_reconstructions_keep_order_and_size(pipe, batch):  # noqa: F811
     assert both.shape == clips.shape and (both[1].int() - second[0].int()).abs().max() <= 1
 
 
+def test_clips_drawn_again_begin_in_some_noise_of_their_own(pipe, batch, monkeypatch):  # noqa: F811
+    clips, begun = batch[:2, :5], []
+    walk = assembly.walk
+
+    def noted(sampling, denoise, x, grid, *, start):
+        begun.append((x, grid[start]))
+        assert not denoise.text[0].any() and denoise.guidance is None
+        return walk(sampling, denoise, x, grid, start=start)
+
+    monkeypatch.setattr(assembly, "walk", noted)
+    both = redraw_batch(pipe, clips, seeds=[3, 4], sigma=2.0)
+    second = redraw_batch(pipe, clips[1:], seeds=[4], sigma=2.0)
+    assert both.shape == clips.shape and np.abs(both[1].astype(int) - second[0]).max() <= 1
+    x, sigma = begun[0]
+    sigmas = assembly.sigmas(pipe.card.sampling, pipe.card.sampling.num_steps)
+    assert sigma == max(level for level in sigmas if level <= 2.0)
+    latents = pipe.model.vae.encode(video.to_network(clips[0])).float() * pipe.card.sampling.sigma_data
+    noise = assembly.noise_source(pipe.card.sampling, 3)(latents.shape, purpose="initial")
+    assert torch.allclose(x[:1], latents + sigma * noise, atol=1e-4)
+    # Even from less noise than the last level holds, a step is made.
+    redraw_batch(pipe, clips[:1], seeds=[3], sigma=1e-6)
+    assert begun[-1][1] == sigmas[-2] > 0
+    redraw_batch(pipe, clips[:1], seeds=[3], sigma=2.0, num_steps=4)
+    assert begun[-1][1] in assembly.sigmas(pipe.card.sampling, 4)
+
+
+def test_the_ruler_s_rows_say_what_it_reads_in_clips_drawn_again(tmp_path):
+    """Of two clips, the second is read rightly as rendered, and not at all once it was drawn again."""
+    scenes = [drop(), drop(color="green")]
+    places = np.full((len(scenes[0].position), 2), 40.0)
+    right = [reading([track(places, color=color), track(places + 40, color="blue", shape="box")], count="2")
+             for color in ("red", "green")]  # fmt: skip
+    lost = replace(right[1], objects=())
+    group = Group(rollouts=scenes, rendered=None, reconstructed=None, truth=right,
+                  readings={"rendered": right, "reconstructed": right})  # fmt: skip
+    rows = {figure.name: figure for figure in _ruler_figures(group, [right[0], lost])}
+    assert (rows["ruler: color"].value, rows["ruler: color"].baseline) == (1.0, 0.5)
+    assert (rows["ruler: clips it can read"].value, rows["ruler: clips it can read"].baseline) == (1.0, 0.5)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A reader that nobody trained, and tiny reference sets written by hand."""
@@ -116,6 +158,9 @@ def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, c
     assert "tokenizer: PSNR" in capsys.readouterr().out and found.provenance["extent"]["prompts"] == 4
     # Random weights draw noise: no clip can be read as what its prompt asks for.
     assert found.figure("joint: all").value == 0 and found.figure("tokenizer: PSNR").met is False
+    # The ruler's own rows also say what it makes of the same clips in the model's hand.
+    of_ruler = [figure for figure in found.figures if figure.name.startswith("ruler: ")]
+    assert [figure.note for figure in of_ruler] == ["drawn again from sigma 1"] * 9
     # What each clip gets wrong adds up to the figures.
     faults = found.details["faults"]["seed 0"]
     assert [fault["place"] for fault in faults] == [0, 1, 2, 3] and all(fault["prompt"] for fault in faults)
@@ -127,6 +172,7 @@ def test_the_whole_evaluation_runs_and_is_saved(random_nano, folder, tmp_path, c
     # Other batches of reconstructions take other kernels: a level of rounding.
     for one, two in zip(found.figures, shared.figures):
         assert two.number == one.number and two.value == pytest.approx(one.value, rel=1e-3, abs=1e-6, nan_ok=True)
+        assert two.baseline == pytest.approx(one.baseline, rel=1e-3, abs=1e-6, nan_ok=True)
 
 
 def _one_of_two(rank, command):

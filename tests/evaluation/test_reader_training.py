@@ -8,27 +8,24 @@ import pytest
 import torch
 from made_worlds import drop
 
-from cosmos_lab.evaluation.labels import dense_targets, label_table
+from cosmos_lab.evaluation.labels import COLOR_NAMES, dense_targets, label_table
 from cosmos_lab.evaluation.reader import Reader, ReaderConfig
 from cosmos_lab.runtime.checkpoints import save_weights
 from cosmos_lab.runtime.ranks import Ranks
 from cosmos_lab.train.clips import Pool
 from cosmos_lab.train.loop import Plan
 from cosmos_lab.train.reader import (
-    ReaderPool,
     ReaderRecipe,
-    centroid_error,
     corrupt,
     draw,
-    reader_accuracy,
-    reader_pool,
     settle_statistics,
     share_entropy,
     smear,
     train_reader,
     vote_entropy,
-    with_withheld,
 )  # fmt: skip
+from cosmos_lab.train.reader_accuracy import centroid_error, reader_accuracy
+from cosmos_lab.train.reader_pool import ReaderPool, reader_pool, with_withheld
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +57,45 @@ def test_reconstructions_join_the_pool_under_the_labels_of_their_renders(pool):
     assert torch.equal(shown[1], clean[1])
     for row, clip in ((0, 5), (2, 4)):
         assert (shown[row] - clean[both.render[clip]] / 2).abs().max() <= 1
+
+
+class Darkening:
+    """Draws again what is a quarter of a picture's range darker, and remembers how many clips it drew."""
+
+    drawn = 0
+
+    def __call__(self, latents, generator):
+        self.drawn += len(latents)
+        return latents - 0.25
+
+
+def test_a_share_of_the_reconstructions_is_of_what_was_drawn_again(pool):
+    plain = reader_pool(pool, Halving(), share=1.0, noise=0.0)
+    for share, least, most in ((0.0, 0, 0), (0.5, 1, 3), (1.0, 4, 4)):
+        redraw = Darkening()
+        made = reader_pool(pool, Halving(), share=1.0, noise=0.0, redraw=redraw, redrawn=share)
+        assert least <= redraw.drawn <= most and sorted(made.render.tolist()) == sorted(plain.render.tolist())
+        for place, render in enumerate(made.render[4:].tolist()):
+            clean = plain.decoded[plain.render[4:].tolist().index(render)].float()
+            # Those that were drawn again come first; what is black already stays so.
+            expected = (clean - 0.25 * 127.5).clamp(min=0) if place < redraw.drawn else clean
+            assert (made.decoded[place].float() - expected).abs().max() <= 1
+
+
+def test_withheld_combinations_are_not_drawn_again(pool):
+    """The model might turn them into what it knows, and the ruler would learn to excuse it."""
+    withheld = replace(pool, rollouts=[*pool.rollouts[:2], *[drop(color="green")] * 2])
+    redraw = Darkening()
+    made = reader_pool(withheld, Halving(), share=1.0, noise=0.0, redraw=redraw, redrawn=1.0)
+    assert redraw.drawn == 2 and sorted(made.render[4:6].tolist()) == [0, 1]
+
+
+def test_training_sees_what_was_drawn_again(pool, tmp_path):
+    redraw, plan = Darkening(), Plan(steps=1, warmup=0)
+    recipe = ReaderRecipe(batch=1, dense=1, settle=1, withheld=0, redrawn=1.0)
+    train_reader(pool, plan, Ranks(), tmp_path, vae=Halving(), redraw=redraw, recipe=recipe, num_held_out=1,
+                 progress=False)  # fmt: skip
+    assert redraw.drawn == 2
 
 
 def test_held_out_renders_are_never_trained_on_in_any_form(pool):
@@ -175,7 +211,7 @@ def test_a_pool_without_withheld_combinations_gets_some(pool, monkeypatch):
         return Pool(pixels=pool.pixels[:2], body_index=pool.body_index[:2], rollouts=made, captions=[],
                     meanings=pool.meanings)
 
-    monkeypatch.setattr("cosmos_lab.train.reader.render_pool", rendered)
+    monkeypatch.setattr("cosmos_lab.train.reader_pool.render_pool", rendered)
     both = with_withheld(pool, 2, Ranks())
     assert len(both.pixels) == len(both.body_index) == len(both.rollouts) == 6
     assert asked[0].split == "withheld" and asked[0].count == 2
@@ -199,7 +235,19 @@ def test_accuracy_of_a_perfect_reader_is_perfect(pool):
                     for name, logits in out.clip.items()}  # fmt: skip
             return replace(out, colors=colors.clamp(min=1e-9).log(), shapes=shapes, clip=clip, view=labels.view)
 
+    class Astray(Oracle):
+        """Sees a green thing besides in one clip of the four, and not the red one in another."""
+
+        def forward(self, pixels, dense_at=None):
+            out = super().forward(pixels)
+            if Oracle.calls == len(made):
+                out.colors[-1, :, COLOR_NAMES.index("green"), 2:12, 2:12] = 9.0
+                out.colors[-2, :, COLOR_NAMES.index("red")] = -20.0
+            return out
+
     figures = reader_accuracy(Oracle(ReaderConfig.default()), made, batch=2)
+    Oracle.calls = 0
+    assert reader_accuracy(Astray(ReaderConfig.default()), made, batch=2)["colors"] == 0.5
     assert figures.pop("centroid") < 1e-3 and figures.pop("pitch_degrees") < 1e-4
     assert all(value == 1 for value in figures.values())
     assert label_table([drop().scene]).clip["motion"].shape == (1,) and isinstance(made, ReaderPool)

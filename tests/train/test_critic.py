@@ -548,6 +548,15 @@ def test_a_critic_that_could_learn_nothing_is_refused_before_any_work(monkeypatc
         train.run(parsed(*words))
 
 
+def test_a_critic_may_be_averaged_in_the_command_that_trains_it(monkeypatch):
+    done = []
+    monkeypatch.setattr(train, "_train", lambda args, trained: done.extend(trained))
+    monkeypatch.setattr("cosmos_lab.train.average.check_average", lambda *asked: None)
+    monkeypatch.setattr("cosmos_lab.train.average.average", lambda *asked: done.append(asked[-1]))
+    train.run(parsed("critic", "average", "--averaged", "critic", "--mistakes", "0.9"))
+    assert done == ["critic", "critic"]
+
+
 def test_a_critic_takes_clips_in_parts_with_their_mistakes(monkeypatch):
     seen = []
     monkeypatch.setattr("cosmos_lab.train.clips.render_parts", lambda source, ranks: seen.append(source) or "parts")

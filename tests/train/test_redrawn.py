@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cosmos_lab.train.mistakes import VISIBLE
-from cosmos_lab.train.redrawn import STEPS, drawn_again, redrawn
+from cosmos_lab.train.redrawn import STEPS, drawn_again, redrawing, redrawn
 from cosmos_lab.train.world_model import LatentBank
 
 
@@ -78,3 +78,16 @@ def test_nothing_and_all_may_be_drawn_again(bank, generator):
     none, all_ = (redrawn(bank, Lingering(), share, (0.2, 2.0), generator) for share in (0.0, 1.0))
     assert torch.equal(none.latents, bank.latents)
     assert (all_.latents != bank.latents).flatten(1).any(dim=1).all()
+
+
+def test_latents_are_drawn_again_each_from_noise_of_its_own(generator):
+    latents = torch.randn(400, 4, 2, 4, 4, generator=generator)
+    drawer = Lingering()
+    made = redrawing(drawer, (0.2, 1.0))(latents, generator)
+    times = drawer.asked[0][1]
+    sigma = times / (1 - times)
+    assert 0.2 <= sigma.min() < 0.21 and 0.95 < sigma.max() <= 1.0
+    assert sigma.median() == pytest.approx(0.2**0.5, rel=0.1)
+    # What leads nowhere leaves the noise where it is: as much of it as each began with.
+    left = (made - (1 - times.view(-1, 1, 1, 1, 1)) * latents).flatten(1).std(dim=1)
+    assert torch.allclose(left, times, rtol=0.3, atol=0.02)

@@ -112,6 +112,36 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
     assert asked == {"latent_noise": 0.1, "ssim_weight": 0.3, "keep_latents": keep}
 
 
+def test_a_transformer_of_other_latents_does_not_teach_the_ruler(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(train, "_train", lambda args, trained: done.append(trained))
+    words = ("tokenizer", "reader", "--folder", str(tmp_path))
+    train.run(parsed(*words))
+    (tmp_path / "dit.safetensors").write_text("weights")
+    with pytest.raises(ValueError, match="knows the latents of before: add --keep_latents"):
+        train.run(parsed(*words))
+    train.run(parsed(*words, "--keep_latents"))
+    train.run(parsed("tokenizer", "world", "reader", "--folder", str(tmp_path)))
+    assert len(done) == 3
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_the_ruler_reads_what_the_transformer_draws_where_there_is_one(tmp_path, monkeypatch, generator, drawn):
+    told = []
+    monkeypatch.setattr(nano, "build_vae", lambda folder, ranks: small_vae())
+    monkeypatch.setattr(nano, "build_dit", lambda folder, ranks: torch.nn.Linear(1, 1))
+    monkeypatch.setattr(nano, "redrawing", lambda dit, sigmas: (type(dit), sigmas))
+    monkeypatch.setattr(nano, "train_reader", lambda pool, *given, **named: told.append(named) or (small_vae(), {}))
+    if drawn:
+        (tmp_path / "dit.safetensors").write_text("weights")
+    pool = SimpleNamespace(rollouts=[None] * 3, first=lambda count: pool)
+    stage = Stage(folder=tmp_path, source=ClipSource(count=3), plan=Plan(steps=1), ranks=Ranks(), batch=1)
+    nano.train_stage("reader", stage, [pool], None)
+    assert told[0]["redraw"] == ((torch.nn.Linear, (0.2, 1.0)) if drawn else None)
+    recipe = json.loads((tmp_path / "reader_training.json").read_text()).get("recipe")
+    assert recipe == ({"redrawn": 0.5, "sigmas": [0.2, 1.0]} if drawn else None)
+
+
 def test_flags_of_tokenizer_and_world_reach_their_stage():
     flags = ("--keep_latents", "--latent_noise", "0.02", "--ssim_weight", "2", "--state_weight", "0.2",
              "--meaning_weight", "0.5", "--object_weight", "4", "--sigma", "1.2", "1.4")  # fmt: skip
@@ -198,9 +228,9 @@ def filled(folder, name, value=None):
 
 
 def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(average, "build_dit", lambda folder, ranks: filled(folder, "dit"))
-    monkeypatch.setattr(average, "build_text",
-                        lambda folder, ranks: SimpleNamespace(model=filled(folder, "text_encoder")))  # fmt: skip
+    for name in ("dit", "text_encoder"):
+        monkeypatch.setitem(average.PARTS["world"], f"{name}.safetensors",
+                            lambda folder, ranks, name=name: filled(folder, name))  # fmt: skip
     mine, other = tmp_path / "mine", tmp_path / "other"
     words = ("--folder", str(mine), "--other", str(other), "--share")
     with pytest.raises(FileNotFoundError, match="other lacks dit.safetensors, text_encoder.safetensors, tokenizer"):
@@ -214,7 +244,7 @@ def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, 
     (mine / "world_training.json").write_text('{"batch": 3, "figures": {"validation_loss": 0.2}}')
     with pytest.raises(ValueError, match="--share lies between 0"):
         train.run(parsed("world", "average", *words, "1.5"))
-    with pytest.raises(ValueError, match="other words"):
+    with pytest.raises(ValueError, match="have other words"):
         train.run(parsed("average", *words, "0.25"))
     (mine / "tokenizer.json").write_text("5.0")
     monkeypatch.setenv("RANK", "1")
@@ -231,3 +261,33 @@ def test_an_average_moves_transformer_and_text_encoder_towards_others(tmp_path, 
     }  # fmt: skip
     with pytest.raises(ValueError, match="averaged already"):
         train.run(parsed("average", *words, "0.25"))
+
+
+def test_an_average_moves_a_critic_towards_another_of_its_text_encoder(tmp_path):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    words = ("average", "--averaged", "critic", "--folder", str(mine), "--other", str(other), "--share", "0.25")
+    with pytest.raises(FileNotFoundError, match="other lacks critic.safetensors, tokenizer.json, text_encoder"):
+        train.run(parsed(*words))
+    for folder, value in ((mine, 1.0), (other, 5.0)):
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text("words")
+        (folder / "text_encoder.safetensors").write_text(str(value))
+        critic = Critic(nano_card().critic)
+        for parameter in critic.parameters():
+            torch.nn.init.constant_(parameter, value)
+        save_weights(folder / "critic.safetensors", critic, dtype=torch.float16)
+    (mine / "critic_training.json").write_text('{"figures": {"mistakes_refused": 0.9}}')
+    # Before anything is trained, if it can be known then.
+    for first, said in (("average", "other text encoders"), ("critic", "other text encoders"),
+                        ("world", "which world would change")):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            train.run(parsed(first, *words, "--mistakes", "0.9"))
+    (mine / "text_encoder.safetensors").write_text("5.0")
+    train.run(parsed(*words))
+    moved = Critic(nano_card().critic)
+    load_weights(moved, mine / "critic.safetensors")
+    assert all(parameter.eq(2).all() for parameter in moved.parameters())
+    assert json.loads((mine / "critic_training.json").read_text()) == {
+        "figures": {"before_averaging": {"mistakes_refused": 0.9}},
+        "averaged": {"share": 0.25, "with": {"critic": sha256(other / "critic.safetensors")}},
+    }
