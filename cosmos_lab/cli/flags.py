@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 ASPECT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16")
 
 
+class Switch(argparse.Action):
+    """A switch that, as in the guides, has a --no_ form."""
+
+    def __init__(self, option_strings: list[str], dest: str, **more: object):
+        both = [*option_strings, *(f"--no_{flag[2:]}" for flag in option_strings)]
+        super().__init__(both, dest, nargs=0, **{"default": False, **more})
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, flag: str) -> None:
+        setattr(namespace, self.dest, not flag.startswith("--no_"))
+
+
 def add_flags(parser: argparse.ArgumentParser, command: "Command") -> None:
     """All flags of a command but those of its own."""
     _model(parser, command)

@@ -33,24 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="float32 on a CPU, bfloat16 on a GPU")
     _add_fields(parser)
     group = parser.add_argument_group("running")
-    group.add_argument("--skip_existing_output", action=_Switch, help="keep any clip that is there already")
-    group.add_argument("--keep_going", action=_Switch, help="go on after a bad sample, which is always so")
+    group.add_argument("--skip_existing_output", action=flags.Switch, help="keep any clip that is there already")
+    group.add_argument("--keep_going", action=flags.Switch, help="go on after a bad sample, which is always so")
     group.add_argument("--context_parallel_size", type=int, default=1, help="1; more GPUs are not there yet")
-    group.add_argument("--profile", action=_Switch, help="not there yet")
+    group.add_argument("--profile", action=flags.Switch, help="not there yet")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
     flags.add_rerun_flags(group)
     group = parser.add_argument_group("content safety and GPU memory controls")
-    group.add_argument("--disable_guardrails", "--disable_guardrail", dest="disable_guardrail", action=_Switch,
+    group.add_argument("--disable_guardrails", "--disable_guardrail", dest="disable_guardrail", action=flags.Switch,
                        help="do not check prompts and clips; recorded")  # fmt: skip
     for flag in ("diffusion_model", "tokenizer", "text_encoder", "guardrail_models"):
-        group.add_argument(f"--offload_{flag}", action=_Switch, help="not there yet; nano has nothing to offload")
+        group.add_argument(f"--offload_{flag}", action=flags.Switch, help="not there yet; nano has nothing to offload")
     parser.set_defaults(**WITHOUT, load_ema=False, use_lora=False, disable_prompt_refiner=False)
 
 
 def _add_fields(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("fields that replace those of every sample")
     for name, (kind, meaning) in FIELDS.items():
-        way = {"action": _Switch, "default": None} if kind is bool else {"type": kind}
+        way = {"action": flags.Switch, "default": None} if kind is bool else {"type": kind}
         choices = {"choices": INFERENCE_TYPES} if name == "inference_type" else {}
         group.add_argument(f"--{name}", help=meaning, **way, **choices)
     group.add_argument("--num_pixel_frames", type=int, help="length of the clips, where the model can make others")
@@ -76,17 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
     if "text2world" in pipe.card.tasks:
         making.check_flags(pipe, _item(shared, folder, arguments, pipe))
     return making.make_batch(pipe, [_item(sample, folder, arguments, pipe) for sample in samples], arguments, report)
-
-
-class _Switch(argparse.Action):
-    """A switch that, as in the guide, has a --no_ form."""
-
-    def __init__(self, option_strings: list[str], dest: str, **more: object):
-        both = [*option_strings, *(f"--no_{flag[2:]}" for flag in option_strings)]
-        super().__init__(both, dest, nargs=0, **{"default": False, **more})
-
-    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, flag: str) -> None:
-        setattr(namespace, self.dest, not flag.startswith("--no_"))
 
 
 def _shared(override: dict[str, object]) -> Sample:

@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from cosmos_lab.cli.flags import Switch
+
 STAGES = ("words", "text", "tokenizer", "world", "critic", "reader", "average", "export")
 TRAINED = ("text", "tokenizer", "world", "critic", "reader")
 # Peak learning rate, clips (or captions) in a batch of one GPU, decay of the weight average, optimizer.
@@ -65,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cooldown", type=float, default=0.4, help="share of the run with falling learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="simulating processes over all GPUs")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: where there is a GPU")
+    parser.add_argument("--compile", action=Switch, default=None, help="default: where there is a GPU")
     parser.add_argument("--device", default="auto")
 
 

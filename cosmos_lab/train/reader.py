@@ -173,16 +173,19 @@ def train_reader(
     of the latents (`reader_pool`); resumes from `folder`/state.pt where there is one, else starts from `weights` if
     that file exists.
 
-    Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders that were kept aside.
+    Returns the averaged weights, ready to read, and their accuracy on `num_held_out` renders, or a quarter of them
+    where there are few, that were kept aside. Raises ValueError for fewer than 4 clips.
     """
     pool = with_withheld(pool, recipe.withheld, ranks, progress=progress)
+    if (count := len(pool.rollouts)) < 4:
+        raise ValueError(f"the reader learns from 4 clips or more, a quarter of which is held out; not {count}")
     reader = Reader(ReaderConfig.default()).to(ranks.device)
     reader.initialize(torch.Generator(device=ranks.device).manual_seed(plan.seed))
     if weights is not None and weights.is_file():
         load_weights(reader, weights)
     noisy = reader_pool(pool, vae, noise=recipe.max_latent_noise, seed=plan.seed + ranks.rank, redraw=redraw,
                         redrawn=recipe.redrawn)  # fmt: skip
-    training_pool, held_out = noisy.split(num_held_out)
+    training_pool, held_out = noisy.split(min(num_held_out, count // 4))
     training = Training(nn.ModuleDict({"reader": reader}), plan, ranks)
     if (folder / "state.pt").is_file():
         training.resume(folder / "state.pt")

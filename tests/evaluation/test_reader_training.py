@@ -189,6 +189,15 @@ def test_a_few_steps_teach_something_and_resume(pool, tmp_path):
     assert rows[-1]["step"] == 7 and len(rows) == 7
 
 
+def test_few_clips_are_not_all_held_out_and_too_few_are_refused(pool, tmp_path):
+    plan, recipe = Plan(steps=1, warmup=0), ReaderRecipe(batch=1, dense=1, settle=1, withheld=0)
+    _, figures = train_reader(pool, plan, Ranks(), tmp_path, recipe=recipe, progress=False)
+    assert "colors" in figures
+    few = replace(pool, rollouts=pool.rollouts[:3], pixels=pool.pixels[:3], body_index=pool.body_index[:3])
+    with pytest.raises(ValueError, match="from 4 clips or more, a quarter of which is held out; not 3"):
+        train_reader(few, plan, Ranks(), tmp_path, recipe=recipe, progress=False)
+
+
 def test_training_goes_on_from_weights(pool, tmp_path):
     """With a learning rate of all but nothing, what comes out is what went in."""
     made = Reader(ReaderConfig.default())

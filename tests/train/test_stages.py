@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cosmos_lab.catalog import nano_card
-from cosmos_lab.cli import train
+from cosmos_lab.cli import main, train
 from cosmos_lab.files import sha256
 from cosmos_lab.nn.wavelet_vae import WaveletVAE, WaveletVAEConfig
 from cosmos_lab.runtime.checkpoints import load_weights, save_weights
@@ -110,6 +110,14 @@ def test_a_decoder_trained_alone_leaves_the_latents_as_they_are(tmp_path, monkey
     assert moved == decoding if keep else moved > decoding
     asked = json.loads((tmp_path / "tokenizer_training.json").read_text())["recipe"]
     assert asked == {"latent_noise": 0.1, "ssim_weight": 0.3, "keep_latents": keep}
+
+
+def test_compilation_can_be_switched_off_in_either_spelling(monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "run", lambda args: seen.append(args.compile) or 0)
+    for words in ((), ("--compile",), ("--no-compile",), ("--no_compile",)):
+        assert main(["train", "words", *words]) == 0
+    assert seen == [None, True, False, False]
 
 
 def test_a_transformer_of_other_latents_does_not_teach_the_ruler(tmp_path, monkeypatch):
