@@ -1,4 +1,5 @@
-"""Which colors are objects' colors: an edge between two objects, or a decoder's halo, can look like a third one."""
+"""Which colors are objects' colors: an edge between two objects, a decoder's halo, or wood in warm light can look like
+one more."""
 
 import torch
 from einops import rearrange, reduce
@@ -20,7 +21,8 @@ PROVEN_PRESENCE = 3
 # An object covers that much in a third of the pixel frames (11, however long the clip), and surely: the mean of its
 # share, weighted by the share, is CLEAR at least. What does so more briefly or less surely (below SURE in any case),
 # and for three quarters where such objects fill a tenth of what is around, is no third object: there two colors mix,
-# or a stripe blurs in motion.
+# or a stripe blurs in motion. Where props do so, what is below SURE is none however long it lasts: evening light tints
+# brown wood orange.
 LASTING, CLEAR, SURE = 11, 0.7, 0.8
 SHARE_BESIDE, NEAR = 0.75, 0.1
 # How far an object reaches, in cells, over what looks like another color.
@@ -35,7 +37,7 @@ def object_mass(colors: Tensor) -> Tensor:
 def proven_colors(colors: Tensor) -> Tensor:
     """Whether each of the 8 colors is an object's (B, 8), of (B, T, 10, h, w).
 
-    It is seen largely for some pixel frames, and is no blur beside what lasts.
+    It is seen largely for some pixel frames, and is neither a blur beside what lasts nor a tint of props.
     """
     mass, length = object_mass(colors), colors.shape[1]
     large = CELL**2 * reduce(mass, "b t c h w -> b t c", "sum") > PROVEN_AREA
@@ -44,9 +46,11 @@ def proven_colors(colors: Tensor) -> Tensor:
     whole, sure = _total(seen), _total(seen.square())
     lasting = (present >= max(needed, min(length // 3, LASTING))) & (sure >= CLEAR * whole)
     objects = reduce(mass * rearrange(lasting, "b c -> b 1 c 1 1"), "b t c h w -> b t 1 h w", "sum")
-    beside = _total(seen * (around(objects) > NEAR))
-    blurred = (beside >= SHARE_BESIDE * whole) & (sure < SURE * whole)
-    return lasting | ((present >= needed) & ~blurred)
+    blurred, tinted = (
+        (_total(seen * (around(there) > NEAR)) >= SHARE_BESIDE * whole) & (sure < SURE * whole)
+        for there in (objects, colors[:, :, PROP : PROP + 1])
+    )
+    return (lasting | ((present >= needed) & ~blurred)) & ~tinted
 
 
 def _total(part: Tensor) -> Tensor:

@@ -65,6 +65,22 @@ def test_what_lasts_but_is_unsure_throughout_is_an_object_only_in_the_open():
     assert proven(blurred(BALL, BLOCK, times=slice(0, 12), columns=slice(60, 67), share=0.6)) == [RED, ORANGE, YELLOW]
 
 
+PLAIN = (PINK, slice(40, 50), slice(60, 70), ALWAYS)
+WEDGE = (PROP, slice(20, 32), slice(24, 40), ALWAYS)
+
+
+def test_a_prop_that_light_tints_is_no_object_however_long_it_lasts():
+    for share in (0.6, 0.75):
+        assert proven(blurred(PLAIN, WEDGE, times=ALWAYS, share=share)) == [PINK]
+    # Beside the prop, but no part of it: within reach of the wedge lies less than three quarters.
+    assert proven(blurred(WEDGE, times=ALWAYS, columns=slice(40, 52), share=0.75)) == [ORANGE]
+
+
+def test_what_is_surely_an_object_is_one_inside_a_prop_too():
+    assert proven(blurred(WEDGE, times=ALWAYS, share=0.85)) == [ORANGE]
+    assert proven(painted(WEDGE, (RED, slice(22, 30), slice(27, 35), slice(4, 7)))) == [RED]
+
+
 def test_a_long_clip_asks_no_longer_of_an_object_than_one_of_33_pixel_frames():
     """Eleven pixel frames are a third of a clip, and enough in a video of several."""
     for times in (10, 11):
