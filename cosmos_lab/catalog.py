@@ -51,7 +51,7 @@ def nano_card(dit: DiTConfig | None = None, tokenizer: WaveletVAEConfig | None =
         name="nano", generation="nano", size="nano", tasks=("text2image", *WORLD),
         dit=dit, tokenizer=tokenizer or nano_config(), text=Text(num_tokens=128),
         sampling=Sampling(num_steps=25, guidance=3.0, noise="keyed", batch_guidance=True, churn=0.3,
-                          churn_range=(4.0, 79.0), guidance_least_sigma=0.3, tries=3, accept=0.8),
+                          churn_range=(4.0, 79.0), guidance_least_sigma=0.3, tries=4, accept=0.97),
         pictures=Pictures(resize="round"), sizes=NANO_SIZES, resolution="112", num_pixel_frames=33, any_length=True,
         files={"folder": "assets/nano"},
         critic=CriticConfig(latent_channels=dit.latent_channels, text_width=dit.text_width),
