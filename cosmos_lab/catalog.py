@@ -44,7 +44,7 @@ def nano_card(dit: DiTConfig | None = None, tokenizer: WaveletVAEConfig | None =
     """The embedded model, or another of its kind with a different network.
 
     Churn leaves alone the pure noise at sigma 80, and what lies below 4, where the layout stands. Guidance ends where
-    all that a prompt says is there to be seen; what that saves, another try costs where the critic finds fault.
+    all that a prompt says is there to be seen. The critic is severe: a try in vain costs time, a wrong clip is seen.
     """
     dit = dit or DIT_CONFIGS["nano"]()
     return Card(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_lab.catalog import nano_card
 from cosmos_lab.evaluation.report import Evaluation
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,17 @@ def test_the_table_of_nano_is_its_record():
     assert len(rows) > 20 and set(rows) <= set(RECORDS["evaluation"].markdown().splitlines())
 
 
+def test_all_marks_are_met_as_the_readme_says():
+    assert "All marks are met." in PROSE
+    assert not [figure.name for figure in RECORDS["evaluation"].figures if figure.met is False]
+
+
+def test_what_the_critic_accepts_in_words():
+    sampling = nano_card().sampling
+    assert f"gives less than {100 * sampling.accept:.0f} % that prompt and clip belong together" in PROSE
+    assert f"up to {('two', 'three', 'four')[sampling.tries - 2]} times in all" in PROSE
+
+
 def test_all_records_are_of_the_same_weights():
     assert len({record.provenance["weights"] for record in RECORDS.values()}) == 1
 
@@ -44,7 +56,10 @@ def test_all_records_are_of_the_same_weights():
 def test_guidance_in_words():
     names = ("count", "color", "shape", "motion", "floor", "camera")
     listed = ", ".join(f"{name} {percent('guidance', f'guidance 3: {name}')}" for name in names)
-    assert f"{listed} and the whole prompt {percent('guidance', 'guidance 3: whole prompt')[:-2]}" in PROSE
+    whole = {scale: RECORDS["guidance"].figure(f"guidance {scale}: whole prompt") for scale in (2, 3, 5)}
+    two, three, five = (f"{100 * figure.value:.0f}" for figure in whole.values())
+    assert f"{listed} and the whole prompt {three} ± {100 * whole[3].spread:.0f} %" in PROSE
+    assert f"with 2 it is {two} %, with 5 {five} %" in PROSE
 
 
 def test_a_single_try_in_words():

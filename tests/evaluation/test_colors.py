@@ -53,7 +53,7 @@ def test_a_brief_blur_in_the_open_is_an_object():
     assert proven(blurred(BALL, times=slice(4, 7), columns=slice(30, 40))) == [RED, ORANGE]
 
 
-def test_what_lasts_a_third_of_the_clip_is_an_object_wherever_it_is():
+def test_what_lasts_a_third_of_the_clip_is_an_object_between_others_too():
     for pixel_frames in (3, 4):
         shown = blurred(BALL, BLOCK, times=slice(4, 4 + pixel_frames))
         assert (ORANGE in proven(shown)) == (pixel_frames == 4)
@@ -65,15 +65,21 @@ def test_what_lasts_but_is_unsure_throughout_is_an_object_only_in_the_open():
     assert proven(blurred(BALL, BLOCK, times=slice(0, 12), columns=slice(60, 67), share=0.6)) == [RED, ORANGE, YELLOW]
 
 
-PLAIN = (PINK, slice(40, 50), slice(60, 70), ALWAYS)
+# In the open: whatever else there is, this one stays an object.
+FAR_BLOCK = (PINK, slice(40, 50), slice(60, 70), ALWAYS)
 WEDGE = (PROP, slice(20, 32), slice(24, 40), ALWAYS)
 
 
 def test_a_prop_that_light_tints_is_no_object_however_long_it_lasts():
     for share in (0.6, 0.75):
-        assert proven(blurred(PLAIN, WEDGE, times=ALWAYS, share=share)) == [PINK]
-    # Beside the prop, but no part of it: within reach of the wedge lies less than three quarters.
-    assert proven(blurred(WEDGE, times=ALWAYS, columns=slice(40, 52), share=0.75)) == [ORANGE]
+        for times in (ALWAYS, slice(4, 7)):
+            assert proven(blurred(FAR_BLOCK, WEDGE, times=times, share=share)) == [PINK]
+
+
+def test_what_lies_beside_a_prop_is_no_tint_of_it():
+    """Around the wedge means that it fills a tenth of what is within reach: so it does in the first three columns."""
+    assert proven(blurred(WEDGE, times=ALWAYS, columns=slice(40, 44))) == []
+    assert proven(blurred(WEDGE, times=ALWAYS, columns=slice(40, 45))) == [ORANGE]
 
 
 def test_what_is_surely_an_object_is_one_inside_a_prop_too():
