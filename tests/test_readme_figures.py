@@ -40,7 +40,8 @@ def test_the_table_of_nano_is_its_record():
 
 def test_all_marks_are_met_as_the_readme_says():
     assert "All marks are met." in PROSE
-    assert not [figure.name for figure in RECORDS["evaluation"].figures if figure.met is False]
+    met = [figure.met for figure in RECORDS["evaluation"].figures]
+    assert met.count(True) > 20 and False not in met
 
 
 def test_what_the_critic_accepts_in_words():

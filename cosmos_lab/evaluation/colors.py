@@ -22,8 +22,7 @@ PROVEN_PRESENCE = 3
 # share, weighted by the share, is CLEAR at least. What does so more briefly or less surely (below SURE in any case),
 # and for three quarters where such objects fill a tenth of what is around, is no third object: there two colors mix,
 # or a stripe blurs in motion. What is below SURE and lies like that around props is none however long it lasts: evening
-# light tints brown wood orange. In 318 clips whose truth is known, rendered, reconstructed or drawn again by the
-# model, that took away three false objects and no true one.
+# light tints brown wood orange.
 LASTING, CLEAR, SURE = 11, 0.7, 0.8
 SHARE_BESIDE, NEAR = 0.75, 0.1
 # How far an object reaches, in cells, over what looks like another color.

@@ -1,10 +1,15 @@
 """Which colors are objects: mixed edges and halos join their objects, changes of color stay visible."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from cosmos_lab.evaluation.colors import proven_colors, settle_colors
+from cosmos_lab import video
+from cosmos_lab.evaluation.colors import CELL, PROVEN_AREA, PROVEN_PRESENCE, object_mass, proven_colors, settle_colors
 from cosmos_lab.evaluation.labels import BACKGROUND, COLOR_NAMES, PROP
+from cosmos_lab.evaluation.reader import load_reader
+from cosmos_lab.runtime.checkpoints import find_folder
 
 RED, ORANGE, YELLOW, PINK = (COLOR_NAMES.index(name) for name in ("red", "orange", "yellow", "pink"))
 LENGTH = 12
@@ -74,6 +79,17 @@ def test_a_prop_that_light_tints_is_no_object_however_long_it_lasts():
     for share in (0.6, 0.75):
         for times in (ALWAYS, slice(4, 7)):
             assert proven(blurred(FAR_BLOCK, WEDGE, times=times, share=share)) == [PINK]
+
+
+@torch.no_grad()
+def test_a_wedge_in_evening_light_is_read_as_orange_and_taken_for_no_object():
+    """The clip is a rendered ramp (family "ramp", seed 60600006) as nano drew it again from sigma 1."""
+    clip = video.read(Path(__file__).parents[1] / "recorded" / "tinted_wedge.mp4")
+    reader = load_reader(find_folder("nano") / "reader.safetensors")
+    colors = reader(video.to_network(clip.pixels)).colors.softmax(dim=2)
+    area = CELL**2 * object_mass(colors)[0, :, ORANGE].sum(dim=(1, 2))
+    assert (area > PROVEN_AREA).sum() > PROVEN_PRESENCE
+    assert proven(colors) == [YELLOW, COLOR_NAMES.index("purple")]
 
 
 def test_what_lies_beside_a_prop_is_no_tint_of_it():
